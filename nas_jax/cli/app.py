@@ -1,0 +1,255 @@
+"""What every command does first: flags, config, logging; and how it reports mistakes.
+
+A command module has `main(argv)`, which is one call of `run`. Importing this module
+and parsing flags do not load JAX, so mistakes are reported at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from nas_jax.config import ExperimentConfig, config_fields, type_in_words
+from nas_jax.errors import ConfigError, NasJaxError
+
+CACHE_VARIABLE = "NAS_JAX_CACHE_DIR"
+
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the user asked for.
+
+    Attributes:
+        config: The validated config; the defaults where a command needs no config.
+        workdir: The folder given as --workdir; empty where a command needs none.
+        flags: The command's own flags.
+        command: The command line, the program first.
+    """
+
+    config: ExperimentConfig
+    workdir: str
+    flags: flags.FlagValues
+    command: tuple[str, ...]
+
+
+def run(
+    main: Callable[[Call], int | None],
+    argv: Sequence[str] | None = None,
+    *,
+    help_text: str,
+    define_flags: Callable[[flags.FlagValues], None] | None = None,
+    needs_config: bool = True,
+    needs_workdir: bool = True,
+) -> int:
+    """Parses the command line, sets up logging and runs a command.
+
+    A mistake of the user, which is any NasJaxError, becomes one line on stderr.
+
+    Args:
+        main: The command. Returns its exit code; None means 0.
+        argv: The arguments without the program's name; None takes those of the process.
+        help_text: What the command does; the first thing that --help prints.
+        define_flags: Defines the command's own flags, on the given flag values.
+        needs_config: Whether --config must be given.
+        needs_workdir: Whether --workdir must be given.
+
+    Returns:
+        The exit code: 2 for a mistake of the user, else that of the command.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    needed = [*["config"] * needs_config, *["workdir"] * needs_workdir]
+    try:
+        values = _define_flags(arguments, define_flags)
+        _refuse_unknown_fields(arguments)
+        _parse(values, arguments)
+        if values["help"].value:
+            print(_help(help_text, values))
+            return 0
+        for name in needed:
+            if not values[name].present or not values[name].value:
+                raise ConfigError(f"--{name} is missing; --help shows the flags")
+        config = values["config"].value
+        config.validate()
+        set_up_logging()
+        command = (sys.argv[0], *arguments)
+        return main(Call(config, values["workdir"].value, values, command)) or 0
+    except NasJaxError as error:
+        print("nas-jax: error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+
+
+def set_up_logging() -> None:
+    """Logs to stderr: lines of nas_jax from INFO on, of others from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(absl_logging.PythonFormatter())
+    handler.addFilter(_is_wanted)
+    # Does nothing where the process has set up its own logging.
+    logging.basicConfig(handlers=[handler])
+    absl_logging.set_verbosity(absl_logging.INFO)
+
+
+def configure_jax() -> None:
+    """Keeps compiled programs on disk, so that a second run starts in seconds.
+
+    They go to the folder that NAS_JAX_CACHE_DIR names, which may be empty for none. If
+    that is not set, JAX's own setting stands, and without one they go to
+    `nas_jax/xla` in $XDG_CACHE_HOME or ~/.cache.
+    """
+    import jax
+
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen is None:
+        if jax.config.jax_compilation_cache_dir:
+            return
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        chosen = str(Path(base) / "nas_jax" / "xla")
+    if chosen:
+        try:
+            Path(chosen).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            absl_logging.warning(
+                "No compilation cache: cannot create %s: %s. Set %s to another folder.",
+                chosen,
+                error.strerror,
+                CACHE_VARIABLE,
+            )
+            chosen = ""
+    jax.config.update("jax_compilation_cache_dir", chosen or None)
+
+
+def load_config(location: str) -> ExperimentConfig:
+    """Runs a config file and returns what its `get_config` returns.
+
+    Args:
+        location: `FILE` or `FILE:ARGUMENT`; the argument goes to `get_config`.
+
+    Raises:
+        ConfigError: The file is missing, raises, or returns no ExperimentConfig.
+    """
+    name, colon, argument = location.partition(":")
+    path = Path(name)
+    if not path.is_file():
+        names = [str(other) for other in path.parent.glob("*.py")]
+        nearest = get_close_matches(str(path), names, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise ConfigError(f"config file {name!r} does not exist{hint}")
+    try:
+        # runpy, unlike an import, leaves no __pycache__ behind.
+        get_config = runpy.run_path(str(path)).get("get_config")
+        if not callable(get_config):
+            raise ConfigError(
+                f"config file {name} lacks a function get_config() that returns an "
+                "ExperimentConfig"
+            )
+        config = get_config(*_arguments_of(get_config, name, colon, argument))
+    except ConfigError:
+        raise
+    # A config file is a program of the user's: anything may go wrong in it.
+    except (Exception, SystemExit) as error:
+        line = _line_in(path, error)
+        raise ConfigError(
+            f"config file {name}{line} raised {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(
+            f"get_config() in {name} returned a value of type {type(config).__name__}; "
+            "it must return a nas_jax.config.ExperimentConfig"
+        )
+    return config
+
+
+def _arguments_of(
+    get_config: Callable[..., Any], name: str, colon: str, argument: str
+) -> tuple[str, ...]:
+    """What to call get_config with, once it is sure that it takes that."""
+    arguments = (argument,) if colon else ()
+    try:
+        inspect.signature(get_config).bind(*arguments)
+    except TypeError as error:
+        if colon:
+            raise ConfigError(
+                f"config file {name} takes no argument; leave {':' + argument!r} out"
+            ) from error
+        raise ConfigError(
+            f"config file {name} needs an argument: --config={name}:ARGUMENT"
+        ) from error
+    return arguments
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """Where in a file an error arose: `, line 3`, or nothing."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _define_flags(
+    arguments: list[str], define_flags: Callable[[flags.FlagValues], None] | None
+) -> flags.FlagValues:
+    """Defines all flags on values of their own, so that a process can run many."""
+    values = flags.FlagValues()
+    flags.DEFINE_bool(
+        "help", False, "Show this text.", flag_values=values, short_name="h"
+    )
+    config_flags.DEFINE_config_dataclass(
+        "config",
+        ExperimentConfig(),
+        "Python file whose get_config() returns the experiment's config; a text after "
+        "a colon is handed to get_config.",
+        flag_values=values,
+        # ml_collections looks here for overrides, from the second entry on.
+        sys_argv=["nas-jax", *arguments],
+        parse_fn=load_config,
+    )
+    flags.DEFINE_string(
+        "workdir", "", "Folder of the run's results.", flag_values=values
+    )
+    if define_flags is not None:
+        define_flags(values)
+    return values
+
+
+def _refuse_unknown_fields(arguments: list[str]) -> None:
+    """Raises ConfigError for the first override of a field that does not exist."""
+    fields = config_fields()
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        name = flag.lstrip("-").removeprefix("no")
+        path = name.removeprefix("config.")
+        if flag.startswith("-") and name.startswith("config.") and path not in fields:
+            raise ConfigError(_unknown_field(flag, path, list(fields)))
+
+
+def _unknown_field(flag: str, path: str, paths: list[str]) -> str:
+    """Says what is wrong with a field, what was likely meant, and what there is."""
+    inside = [other for other in paths if other.startswith(f"{path}.")]
+    if inside:
+        names = ", ".join(other.removeprefix(f"{path}.") for other in inside)
+        return f"{flag} is a group of fields; set one of them: {names}"
+    section = path.rpartition(".")[0]
+    near = [other for other in paths if other.rpartition(".")[0] == section] or paths
+    same_name = [other for other in paths if other.endswith(f".{path}")]
+    nearest = same_name or get_close_matches(path, paths, n=1)
+    hint = f"; did you mean --config.{nearest[0]}?" if nearest else ""
+    return (
+        f"{flag}: the config has no field {path!r}{hint} "
+        f"The fields{f' of {section}' if near is not paths else ''} are "
+        f"{', '.join(near)}"
+    )

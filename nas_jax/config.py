@@ -1,0 +1,404 @@
+"""The configuration of an experiment: nested dataclasses, checked as a whole.
+
+A file in `configs/` returns an `ExperimentConfig`; the command line overrides single
+fields (`--config.search.epochs=3`). Only `nas_jax.cli` and `configs/` read this module:
+everything below takes plain values.
+
+Sources of the defaults: DARTS (Liu et al. 2019, arXiv 1806.09055; `cnn/train_search.py`
+and `cnn/train.py` of its code) and Zero-One-Shot NAS (arXiv 2505.13586).
+"""
+
+# No `from __future__ import annotations` here: ml_collections reads a field's type from
+# the dataclass to parse its override, and would get a string.
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from nas_jax.errors import ConfigError
+from nas_jax.jsonable import differences, dumps
+
+SOURCES = ("digits", "npz", "folder", "tfds", "synthetic")
+SPACES = ("darts",)
+REMATS = ("none", "wave", "cell")
+
+_TYPES_IN_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a text",
+}
+
+
+@dataclass
+class DataConfig:
+    """Where the images come from and how the training step augments them.
+
+    Attributes:
+        source: One of SOURCES.
+        path: File (npz) or folder of class folders (folder); unused by the others.
+        name: Name of the tfds data set; unused by the others.
+        image_size: Height and width in pixels. Folder: images are resized to it, and 0
+            means that they are equal already. Synthetic: 0 means 32.
+        test_fraction: Fraction of all images held out as the test set (digits, folder).
+        seed: Draws the held-out images, and the images of the synthetic source.
+        crop_padding: Pixels of zero padding before a random crop; 0 is no crop. DARTS
+            uses 4 on CIFAR.
+        flip: Whether to mirror images left to right at random. DARTS does on CIFAR.
+        cutout: Side in pixels of a random square set to zero; 0 is none. DARTS uses 16
+            to retrain on CIFAR and none to search.
+        num_train: Training images (synthetic).
+        num_test: Test images (synthetic).
+        num_classes: Classes (synthetic).
+        channels: Channels of an image (synthetic).
+    """
+
+    source: str = "digits"
+    path: str = ""
+    name: str = ""
+    image_size: int = 0
+    test_fraction: float = 0.2
+    seed: int = 0
+    crop_padding: int = 0
+    flip: bool = False
+    cutout: int = 0
+    num_train: int = 512
+    num_test: int = 256
+    num_classes: int = 10
+    channels: int = 3
+
+
+@dataclass
+class SpaceConfig:
+    """The search space.
+
+    Attributes:
+        name: One of SPACES.
+        mask: Path of a mask JSON to start from; empty is the full space.
+    """
+
+    name: str = "darts"
+    mask: str = ""
+
+
+@dataclass
+class PruneConfig:
+    """Zero-shot pruning, the first stage of arXiv 2505.13586.
+
+    Attributes:
+        level: Fraction of all operations to remove, the paper's xi. The paper removes
+            about half of the space.
+        proxies: Names of the training-free scores whose relative changes are summed.
+            The paper does not name its own; these are the defaults of this project.
+        channels: Initial channels of the scored network (DARTS' supernet: 16).
+        layers: Cells of the scored network (DARTS' supernet: 8).
+        batch_size: Images in the scored batch (DARTS' search batch: 64).
+        repeats: Initialisations and batches that a score is averaged over. TE-NAS
+            (arXiv 2102.11535), whose pruning loop this stage follows, uses 3.
+        candidates_at_once: Candidates scored side by side; more need more memory.
+    """
+
+    level: float = 0.5
+    proxies: tuple[str, ...] = ("nwot", "synflow", "snip", "grad_norm", "params")
+    channels: int = 16
+    layers: int = 8
+    batch_size: int = 64
+    repeats: int = 3
+    candidates_at_once: int = 8
+
+
+@dataclass
+class SearchConfig:
+    """One-shot search; defaults from DARTS' `cnn/train_search.py`.
+
+    Attributes:
+        channels: Initial channels of the supernet.
+        layers: Cells of the supernet; those at layers // 3 and 2 * layers // 3 reduce.
+        epochs: Passes over the half of the training set that trains the weights.
+        batch_size: Images in a batch, for weights and for alphas alike.
+        train_fraction: Fraction of the training set for the weights; the rest trains
+            the alphas.
+        weight_learning_rate: Start of the weights' cosine schedule.
+        weight_learning_rate_min: End of the weights' cosine schedule.
+        weight_momentum: Momentum of the weights' SGD.
+        weight_decay: L2 penalty of the weights.
+        gradient_clip: Largest global norm of the weights' gradient.
+        alpha_learning_rate: Constant learning rate of the alphas' Adam.
+        alpha_betas: Decay rates of the alphas' Adam.
+        alpha_weight_decay: L2 penalty of the alphas.
+        remat: What the backward pass recomputes to save memory, one of REMATS. DARTS
+            recomputes nothing.
+        log_every: Steps between two rows of search.jsonl.
+    """
+
+    channels: int = 16
+    layers: int = 8
+    epochs: int = 50
+    batch_size: int = 64
+    train_fraction: float = 0.5
+    weight_learning_rate: float = 0.025
+    weight_learning_rate_min: float = 0.001
+    weight_momentum: float = 0.9
+    weight_decay: float = 3e-4
+    gradient_clip: float = 5.0
+    alpha_learning_rate: float = 3e-4
+    alpha_betas: tuple[float, float] = (0.5, 0.999)
+    alpha_weight_decay: float = 1e-3
+    remat: str = "none"
+    log_every: int = 50
+
+
+@dataclass
+class RetrainConfig:
+    """Training of the found network from scratch; defaults from DARTS' `cnn/train.py`.
+
+    Attributes:
+        channels: Initial channels of the network.
+        layers: Cells of the network; those at layers // 3 and 2 * layers // 3 reduce.
+        epochs: Passes over the whole training set.
+        batch_size: Images in a batch.
+        learning_rate: Start of the cosine schedule, which ends at 0.
+        momentum: Momentum of SGD.
+        weight_decay: L2 penalty of the weights.
+        gradient_clip: Largest global norm of the gradient.
+        log_every: Steps between two rows of retrain.jsonl.
+    """
+
+    channels: int = 36
+    layers: int = 20
+    epochs: int = 600
+    batch_size: int = 96
+    learning_rate: float = 0.025
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    gradient_clip: float = 5.0
+    log_every: int = 50
+
+
+@dataclass
+class ExperimentConfig:
+    """Everything that defines an experiment.
+
+    Attributes:
+        name: Title of the experiment in the report.
+        seed: Seed of initial weights, alphas, batches and augmentation.
+        data: Images.
+        space: Search space.
+        prune: First stage.
+        search: Second stage.
+        retrain: Third stage.
+    """
+
+    name: str = "experiment"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    prune: PruneConfig = field(default_factory=PruneConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)
+
+    def validate(self) -> None:
+        """Checks every field.
+
+        Raises:
+            ConfigError: Something is wrong; the one message lists all that is.
+        """
+        found = problems(self)
+        if found:
+            raise ConfigError(
+                f"{len(found)} problem{'s' * (len(found) > 1)} in the config: "
+                f"{'; '.join(found)}. Change the config file, or pass "
+                "--config.FIELD=VALUE"
+            )
+
+    def to_json(self) -> str:
+        """Returns the config as JSON text, equal for equal configs."""
+        return dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ExperimentConfig":
+        """Reads what `to_json` wrote; fields that the text lacks get their defaults.
+
+        Raises:
+            ConfigError: The text is not JSON, or has fields that do not exist.
+        """
+        try:
+            tree = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"the config is not JSON: {error}") from error
+        return _build(cls, tree, "config")
+
+
+class ConfigField(NamedTuple):
+    """A field that holds a value: its annotated type and its default."""
+
+    type: Any
+    default: Any
+
+
+class Rule(NamedTuple):
+    """What a value must be, in words and as a test."""
+
+    allowed: str
+    holds: Callable[[Any], bool]
+
+
+def _one_of(names: tuple[str, ...]) -> Rule:
+    return Rule(f"one of {', '.join(names)}", lambda value: value in names)
+
+
+_SEED = Rule("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
+_POSITIVE = Rule("more than 0", lambda value: value > 0)
+_ONE_OR_MORE = Rule("1 or more", lambda value: value >= 1)
+_NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
+_FRACTION = Rule("more than 0 and less than 1", lambda value: 0 < value < 1)
+_DECAY = Rule("0 or more and less than 1", lambda value: 0 <= value < 1)
+_DECAYS = Rule(
+    "numbers of 0 or more and less than 1",
+    lambda value: all(0 <= number < 1 for number in value),
+)
+_LAYERS = Rule(
+    "3 or more, so that a normal cell stands before the two that reduce",
+    lambda value: value >= 3,
+)
+_PROXIES = Rule(
+    'one or more different names, as in \'("nwot","synflow")\'',
+    lambda names: (
+        len(set(names)) == len(names) > 0 and all(map(str.isidentifier, names))
+    ),
+)
+
+# By path, or by its last part where the fields of that name share a rule. Those without
+# one may have any value of their type.
+RULES: dict[str, Rule] = {
+    "seed": _SEED,
+    "channels": _ONE_OR_MORE,
+    "layers": _LAYERS,
+    "epochs": _ONE_OR_MORE,
+    "batch_size": _ONE_OR_MORE,
+    "log_every": _ONE_OR_MORE,
+    "weight_decay": _NOT_NEGATIVE,
+    "gradient_clip": _POSITIVE,
+    "data.source": _one_of(SOURCES),
+    "data.image_size": _NOT_NEGATIVE,
+    "data.test_fraction": _FRACTION,
+    "data.crop_padding": _NOT_NEGATIVE,
+    "data.cutout": _NOT_NEGATIVE,
+    "data.num_train": _ONE_OR_MORE,
+    "data.num_test": _ONE_OR_MORE,
+    "data.num_classes": Rule("2 or more", lambda value: value >= 2),
+    "space.name": _one_of(SPACES),
+    "prune.level": _DECAY,
+    "prune.proxies": _PROXIES,
+    "prune.repeats": _ONE_OR_MORE,
+    "prune.candidates_at_once": _ONE_OR_MORE,
+    "search.train_fraction": _FRACTION,
+    "search.weight_learning_rate": _POSITIVE,
+    "search.weight_learning_rate_min": _NOT_NEGATIVE,
+    "search.weight_momentum": _DECAY,
+    "search.alpha_learning_rate": _POSITIVE,
+    "search.alpha_betas": _DECAYS,
+    "search.alpha_weight_decay": _NOT_NEGATIVE,
+    "search.remat": _one_of(REMATS),
+    "retrain.learning_rate": _POSITIVE,
+    "retrain.momentum": _DECAY,
+}
+
+
+def problems(config: ExperimentConfig) -> list[str]:
+    """Returns one clause for each thing that is wrong: field, value, what is allowed.
+
+    A rule between fields applies where each of them is right by itself.
+    """
+    found = []
+    right = {}
+    for path, value, annotation in _values(config, ""):
+        rule = RULES.get(path) or RULES.get(path.rpartition(".")[2])
+        if not _has_type(value, annotation):
+            found.append(f"{path} is {value!r}: it must be {type_in_words(annotation)}")
+        elif rule and not rule.holds(value):
+            found.append(f"{path} is {value!r}: it must be {rule.allowed}")
+        else:
+            right[path] = value
+    source = right.get("data.source")
+    if source in ("npz", "folder") and right.get("data.path") == "":
+        found.append(f"data.path is '': source {source!r} needs a path")
+    if source == "tfds" and right.get("data.name") == "":
+        found.append("data.name is '': source 'tfds' needs the name of a data set")
+    end = right.get("search.weight_learning_rate_min", 0.0)
+    if end > right.get("search.weight_learning_rate", math.inf):
+        found.append(
+            f"search.weight_learning_rate_min is {end!r}: it must not be above "
+            "search.weight_learning_rate"
+        )
+    return found
+
+
+def diff(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
+    """Returns one line `path: old value, now new value` for each field that differs."""
+    return differences(dataclasses.asdict(old), dataclasses.asdict(new))
+
+
+def config_fields() -> dict[str, ConfigField]:
+    """Returns every field that holds a value, by its dotted path, in order."""
+    return {
+        path: ConfigField(annotation, value)
+        for path, value, annotation in _values(ExperimentConfig(), "")
+    }
+
+
+def type_in_words(annotation: Any) -> str:
+    """Returns what a value of an annotated type is called in a message."""
+    arguments = typing.get_args(annotation)
+    if not arguments:
+        return _TYPES_IN_WORDS.get(annotation, f"a {annotation.__name__}")
+    count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+    return f"a tuple of {count}values, each {type_in_words(arguments[0])}"
+
+
+def _values(config: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yields path, value and annotated type of every field that holds a value."""
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(f.type) and _has_type(value, f.type):
+            yield from _values(value, f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value, f.type
+
+
+def _has_type(value: Any, annotation: Any) -> bool:
+    """Whether a value has an annotated type; a whole number may stand for a float."""
+    arguments = typing.get_args(annotation)
+    if arguments:
+        if not isinstance(value, tuple):
+            return False
+        if arguments[-1] is Ellipsis:
+            arguments = arguments[:1] * len(value)
+        return len(value) == len(arguments) and all(map(_has_type, value, arguments))
+    if annotation is float:
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        return numeric and math.isfinite(value)
+    return type(value) is annotation
+
+
+def _build(config_type: Any, tree: Any, path: str) -> Any:
+    """Builds a config dataclass from what JSON parsed to."""
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{path} is {tree!r}: it must be an object with fields")
+    types = {f.name: f.type for f in dataclasses.fields(config_type)}
+    unknown = [name for name in tree if name not in types]
+    if unknown:
+        raise ConfigError(
+            f"unknown fields {', '.join(unknown)}: {path} has {', '.join(types)}"
+        )
+    arguments = {}
+    for name, value in tree.items():
+        if dataclasses.is_dataclass(types[name]):
+            arguments[name] = _build(types[name], value, f"{path}.{name}")
+        else:
+            arguments[name] = tuple(value) if isinstance(value, list) else value
+    return config_type(**arguments)

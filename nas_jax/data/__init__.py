@@ -1,0 +1,34 @@
+"""Data: sources, splits, the order of batches, and augmentation on the device."""
+
+from nas_jax.data.augment import augment, cutout, normalize, random_crop, random_flip
+from nas_jax.data.dataset import Dataset
+from nas_jax.data.folder import load_folder
+from nas_jax.data.npz import load_npz
+from nas_jax.data.sources import SOURCES, load, load_digits, synthetic
+from nas_jax.data.split import (
+    bilevel_epoch_order,
+    bilevel_split,
+    epoch_order,
+    stratified_split,
+)
+from nas_jax.data.tfds import load_tfds
+
+__all__ = [
+    "SOURCES",
+    "Dataset",
+    "augment",
+    "bilevel_epoch_order",
+    "bilevel_split",
+    "cutout",
+    "epoch_order",
+    "load",
+    "load_digits",
+    "load_folder",
+    "load_npz",
+    "load_tfds",
+    "normalize",
+    "random_crop",
+    "random_flip",
+    "stratified_split",
+    "synthetic",
+]

@@ -1,0 +1,36 @@
+"""How it is computed: operations, cells, supernet and discrete network. Flax linen."""
+
+from nas_jax.networks.backbone import check_image, reduction_layers
+from nas_jax.networks.depthwise import depthwise_conv
+from nas_jax.networks.derived import DerivedNetwork
+from nas_jax.networks.init import (
+    Variables,
+    abstract_variables,
+    init_variables,
+    num_parameters,
+)
+from nas_jax.networks.supernet import (
+    ArchWeights,
+    Supernet,
+    init_alphas,
+    mixture_weights,
+    zero_alphas,
+)
+from nas_jax.networks.wave import NETWORK_OPS
+
+__all__ = [
+    "NETWORK_OPS",
+    "ArchWeights",
+    "DerivedNetwork",
+    "Supernet",
+    "Variables",
+    "abstract_variables",
+    "check_image",
+    "depthwise_conv",
+    "init_alphas",
+    "init_variables",
+    "mixture_weights",
+    "num_parameters",
+    "reduction_layers",
+    "zero_alphas",
+]

@@ -1,0 +1,269 @@
+"""Parts that every cell is made of: normalisation, pooling and projections.
+
+Shapes: K stacked edges, B batch, H and W image, C and D channels. All of them work on
+stacks `[K, B, H, W, C]`; a single image batch is a stack of one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Norm = Literal["batch", "running", "identity"]
+"""What batch normalisation does: statistics of the batch, running statistics, or
+nothing (synflow's linear network)."""
+
+BATCH_NORM_EPSILON = 1e-5
+"""PyTorch's `eps` (DARTS leaves it at its default)."""
+BATCH_NORM_MOMENTUM = 0.1
+"""PyTorch's `momentum`: the weight of the new batch in the running statistics."""
+
+
+def fan_in(name: str, shape: tuple[int, ...]) -> int:
+    """Inputs of one output of a weight, from the parameter's name and shape.
+
+    `*depthwise*` is `[K, k, k, C]`, `*pointwise*` is `[K, C, D]`, `kernel` is
+    `[..., C, D]` of an ordinary convolution or linear layer.
+    """
+    if "depthwise" in name:
+        return shape[1] * shape[2]
+    if "pointwise" in name:
+        return shape[1]
+    return math.prod(shape[:-1])
+
+
+def uniform_fan_in(name: str) -> nn.initializers.Initializer:
+    """PyTorch's default for convolutions and linear layers: U(-b, b), b = fan_in^-1/2.
+
+    `kaiming_uniform_(a=sqrt(5))` of He et al. 2015 (arXiv 1502.01852) has the gain
+    sqrt(1/3), hence the bound sqrt(3) * sqrt(1/3) / sqrt(fan_in).
+    """
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+        bound = fan_in(name, shape) ** -0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def weight(
+    module: nn.Module, name: str, shape: tuple[int, ...], dtype: jnp.dtype
+) -> jax.Array:
+    """A weight of a module, initialised by `uniform_fan_in`."""
+    return module.param(name, uniform_fan_in(name), shape, dtype)
+
+
+def pointwise_conv(x: jax.Array, w: jax.Array) -> jax.Array:
+    """1x1 convolution of every stacked input: `[K, ..., C] x [K, C, D]`."""
+    stacked, *shape, channels = x.shape
+    y = jnp.einsum("kpc,kcd->kpd", x.reshape(stacked, -1, channels), w)
+    return y.reshape(stacked, *shape, w.shape[-1])
+
+
+@jax.custom_vjp
+def mix(matrix: jax.Array, x: jax.Array) -> jax.Array:
+    """Weighted sums of stacked arrays: `[T, K] x [K, ...] -> [T, ...]`.
+
+    The derivative is given by hand for its layout only: the contraction over all
+    pixels as an ordinary matrix product takes a CPU a tenth of the time of the
+    product with two long rows that autodiff writes.
+    """
+    mixed = matrix @ x.reshape(x.shape[0], -1)
+    return mixed.reshape(matrix.shape[0], *x.shape[1:])
+
+
+def _mix_fwd(matrix, x):  # type: ignore[no-untyped-def]
+    return mix(matrix, x), (matrix, x)
+
+
+def _mix_bwd(saved, cotangent):  # type: ignore[no-untyped-def]
+    matrix, x = saved
+    columns = cotangent.reshape(cotangent.shape[0], -1).T
+    return (x.reshape(x.shape[0], -1) @ columns).T, mix(matrix.T, cotangent)
+
+
+mix.defvjp(_mix_fwd, _mix_bwd)
+
+
+@jax.custom_vjp
+def scale_and_shift(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    """x * scale + shift with `[K, C]` factors on `[K, B, H, W, C]`."""
+    return x * _stack(scale) + _stack(shift)
+
+
+def _scale_and_shift_fwd(x, scale, shift):  # type: ignore[no-untyped-def]
+    return scale_and_shift(x, scale, shift), (x, scale)
+
+
+def _scale_and_shift_bwd(saved, cotangent):  # type: ignore[no-untyped-def]
+    x, scale = saved
+    axes = (1, 2, 3)
+    scale_bar, shift_bar = jnp.sum(cotangent * x, axes), jnp.sum(cotangent, axes)
+    return cotangent * _stack(scale), scale_bar, shift_bar
+
+
+scale_and_shift.defvjp(_scale_and_shift_fwd, _scale_and_shift_bwd)
+
+
+def batch_statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and (biased) variance `[K, C]` over batch and image of `[K, B, H, W, C]`.
+
+    Ioffe and Szegedy 2015 (arXiv 1502.03167), algorithm 1, lines 1 and 2, with the
+    variance as E[x^2] - E[x]^2, as Flax does by default.
+    """
+    mean = jnp.mean(x, axis=(1, 2, 3))
+    square = jnp.mean(jnp.square(x), axis=(1, 2, 3))
+    return mean, jnp.maximum(square - jnp.square(mean), 0)
+
+
+def _stack(statistics: jax.Array) -> jax.Array:
+    return statistics[:, None, None, None, :]
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of a stack `[K, B, H, W, C]`, each input on its own.
+
+    Attributes:
+        norm: What to do; see `Norm`.
+        affine: Whether to scale and shift by parameters `[K, C]`.
+        tracked: Whether to keep running statistics (collection `batch_stats`). A
+            supernet does not: it is only ever used with the statistics of the batch.
+    """
+
+    norm: Norm = "batch"
+    affine: bool = False
+    tracked: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalised x; updates the running statistics where they are mutable."""
+        shape = (x.shape[0], x.shape[-1])
+        scale, shift = jnp.ones(shape, x.dtype), jnp.zeros(shape, x.dtype)
+        if self.norm != "identity":
+            mean, variance = self._statistics(x, shape)
+            scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
+            shift = -mean * scale
+        if self.affine:
+            gamma = self.param("scale", nn.initializers.ones, shape, x.dtype)
+            beta = self.param("shift", nn.initializers.zeros, shape, x.dtype)
+            scale, shift = gamma * scale, gamma * shift + beta
+        elif self.norm == "identity":
+            return x
+        return scale_and_shift(x, scale, shift)
+
+    def _statistics(
+        self, x: jax.Array, shape: tuple[int, int]
+    ) -> tuple[jax.Array, jax.Array]:
+        now = batch_statistics(x) if self.norm == "batch" else None
+        if not self.tracked:  # Of an untrained network: mean 0 and variance 1.
+            return now or (jnp.zeros(shape, x.dtype), jnp.ones(shape, x.dtype))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, x.dtype)
+        variance = self.variable("batch_stats", "variance", jnp.ones, shape, x.dtype)
+        if now is None:
+            return mean.value, variance.value
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            count = x.size // (shape[0] * shape[1])
+            unbiased = now[1] * (count / max(count - 1, 1))
+            mean.value += BATCH_NORM_MOMENTUM * (now[0] - mean.value)
+            variance.value += BATCH_NORM_MOMENTUM * (unbiased - variance.value)
+        return now
+
+
+def max_pool(x: jax.Array, stride: int) -> jax.Array:
+    """3x3 maximum with padding 1 of `[..., H, W, C]`, rows then columns.
+
+    Two passes of three taps, whose derivative is selects and additions: on a CPU a
+    tenth of the time of `reduce_window` and its scatter. Equal maxima share the
+    gradient, where PyTorch gives it to the first.
+    """
+    for axis in (-3, -2):
+        axis += x.ndim
+        size = x.shape[axis]
+        x = jnp.pad(x, _pad_one(x.ndim, axis), constant_values=-jnp.inf)
+        first, second, third = (
+            lax.slice_in_dim(x, i, i + size, stride, axis) for i in range(3)
+        )
+        x = jnp.maximum(jnp.maximum(first, second), third)
+    return x
+
+
+def avg_pool(x: jax.Array, stride: int) -> jax.Array:
+    """3x3 mean with padding 1 of `[K, B, H, W, C]` that does not count the padding."""
+    total = lax.reduce_window(
+        x,
+        np.zeros((), x.dtype),
+        lax.add,
+        (1, 1, 3, 3, 1),
+        (1, 1, stride, stride, 1),
+        ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)),
+    )
+    rows, columns = (
+        3 - (np.arange(n) == 0).astype(int) - (np.arange(n) == n - 1)
+        for n in x.shape[2:4]
+    )
+    count = np.outer(rows[::stride], columns[::stride])
+    return total * jnp.asarray(1 / count, x.dtype)[None, None, :, :, None]
+
+
+def _pad_one(ndim: int, axis: int) -> list[tuple[int, int]]:
+    return [(1, 1) if i == axis else (0, 0) for i in range(ndim)]
+
+
+def halve(x: jax.Array, w_even: jax.Array, w_odd: jax.Array) -> jax.Array:
+    """Factorised reduction of `[K, B, H, W, C]` (DARTS, `FactorizedReduce`).
+
+    Two 1x1 convolutions of stride 2 `[K, C, D / 2]`, the second one pixel further down
+    and right, side by side: no pixel of x is left out on the diagonal.
+    """
+    even = pointwise_conv(x[:, :, ::2, ::2], w_even)
+    odd = pointwise_conv(x[:, :, 1::2, 1::2], w_odd)
+    return jnp.concatenate([even, odd], axis=-1)
+
+
+class Projection(nn.Module):
+    """A cell's preprocessing: ReLU, 1x1 convolution or factorised reduction, norm.
+
+    Attributes:
+        channels: Channels out.
+        reduce: Whether to halve the image.
+    """
+
+    channels: int
+    reduce: bool
+    norm: Norm = "batch"
+    affine: bool = False
+    tracked: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[B, H, W, C] -> [B, H, W, channels]`, half the size where reducing."""
+        x = x[None]
+        sow_relu_input(self, x, jnp.ones(1))
+        x = nn.relu(x)
+        if self.reduce:
+            widths = (self.channels // 2, self.channels - self.channels // 2)
+            even, odd = (
+                weight(self, f"pointwise_{name}", (1, x.shape[-1], width), x.dtype)
+                for name, width in zip(("even", "odd"), widths, strict=True)
+            )
+            x = halve(x, even, odd)
+        else:
+            shape = (1, x.shape[-1], self.channels)
+            x = pointwise_conv(x, weight(self, "pointwise", shape, x.dtype))
+        return BatchNorm(self.norm, self.affine, self.tracked)(x)[0]
+
+
+def sow_relu_input(module: nn.Module, x: jax.Array, count: jax.Array) -> None:
+    """Record what a ReLU receives, for proxies that look at activation patterns.
+
+    Args:
+        x: Inputs `[K, B, ...]` of K stacked ReLUs.
+        count: `[K]`, how many ReLUs of the network see this input.
+    """
+    module.sow("relu_inputs", "relu", (x, count))

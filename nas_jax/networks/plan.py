@@ -1,0 +1,81 @@
+"""The static order in which a cell is computed: waves of operations.
+
+A wave is everything that can run at once: all operations whose source states have the
+same depth. A DARTS cell has 14 edges and four waves (8, 3, 2 and 1 edges), so stacking
+a wave's operations makes 4 steps out of 14, with the same arithmetic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nas_jax.spaces import NONE, CellGenotype, CellSpec, SpaceMask
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedOp:
+    """One operation to compute.
+
+    Attributes:
+        op: Name of the operation.
+        source: State that it reads.
+        target: Node that it adds to.
+        edge: Row of the architecture weights that scales it.
+        column: Column of the architecture weights that scales it.
+    """
+
+    op: str
+    source: int
+    target: int
+    edge: int
+    column: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CellPlan:
+    """What a cell computes, wave by wave.
+
+    Attributes:
+        num_inputs: Number of input states.
+        waves: Operations of each wave, ordered by target, source and column.
+        concat: States whose concatenation is the output.
+    """
+
+    num_inputs: int
+    waves: tuple[tuple[PlannedOp, ...], ...]
+    concat: tuple[int, ...]
+
+
+def plan_supernet(mask: SpaceMask, cell: str) -> CellPlan:
+    """All kept operations of a cell; `none` and pruned operations are not in it."""
+    spec = mask.space.cell(cell)
+    ops = [
+        PlannedOp(op, source, target, edge, column)
+        for edge, (source, target) in enumerate(spec.edges)
+        for column, op in enumerate(spec.ops)
+        if op != NONE and mask.keeps(cell, edge, op)
+    ]
+    return _plan(spec, ops, tuple(spec.nodes))
+
+
+def plan_genotype(spec: CellSpec, genotype: CellGenotype) -> CellPlan:
+    """The operations of one discrete cell."""
+    k = spec.edges_per_node
+    ops = []
+    for index, (op, source) in enumerate(genotype.genes):
+        target = spec.nodes[index // k]
+        edge = spec.edges.index((source, target))
+        ops.append(PlannedOp(op, source, target, edge, spec.ops.index(op)))
+    return _plan(spec, ops, genotype.concat)
+
+
+def _plan(spec: CellSpec, ops: list[PlannedOp], concat: tuple[int, ...]) -> CellPlan:
+    depth = dict.fromkeys(range(spec.num_inputs), 0)
+    for node in spec.nodes:
+        depth[node] = 1 + max(depth[o.source] for o in ops if o.target == node)
+    ops = sorted(ops, key=lambda o: (o.target, o.source, o.column))
+    waves = [
+        tuple(o for o in ops if depth[o.source] == wave)
+        for wave in range(max(depth.values()))
+    ]
+    return CellPlan(spec.num_inputs, tuple(waves), concat)

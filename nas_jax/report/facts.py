@@ -1,0 +1,124 @@
+"""The figures of a run that the page and the terminal summary share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas_jax.report.artefacts import Artefacts, Memory, finite
+from nas_jax.report.formats import (
+    change,
+    count,
+    duration,
+    mebibytes,
+    percent,
+    wilson_interval,
+)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A headline figure: its label, its value and what to know about it."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's seconds and its share of the total."""
+
+    name: str
+    seconds: float
+    share: float
+
+
+def run_name(artefacts: Artefacts) -> str:
+    """The experiment's name, from the summary or the config."""
+    if artefacts.summary is not None and artefacts.summary.name:
+        return artefacts.summary.name
+    return str((artefacts.config or {}).get("name") or "experiment")
+
+
+def final_accuracy(artefacts: Artefacts) -> float | None:
+    """The final test accuracy: the summary's, else the last one that was logged."""
+    if artefacts.summary is not None and artefacts.summary.test_accuracy is not None:
+        return artefacts.summary.test_accuracy
+    for row in reversed(artefacts.retrain or ()):
+        logged = finite(row.values.get("test_accuracy"))
+        if logged is not None:
+            return logged
+    return None
+
+
+def parameters(artefacts: Artefacts) -> int | None:
+    """The retrained network's parameters, from the summary or the genotype."""
+    for source in (artefacts.summary, artefacts.genotype):
+        if source is not None and source.parameters is not None:
+            return source.parameters
+    return None
+
+
+def peaks(memory: Memory) -> tuple[float, float]:
+    """Peak bytes before and after pruning."""
+    return memory.unpruned["peak_bytes"], memory.pruned["peak_bytes"]
+
+
+def stages(artefacts: Artefacts) -> list[Stage]:
+    """The stages in the order they ran; `other` is what the total has beyond them."""
+    seconds = dict(artefacts.summary.seconds) if artefacts.summary else {}
+    seconds = {name: value for name, value in seconds.items() if finite(value)}
+    total = seconds.pop("total", 0.0)
+    known = sum(seconds.values())
+    if total - known > 0.005 * total:
+        seconds["other"] = total - known
+    whole = max(total, known)
+    return [Stage(name, value, value / whole) for name, value in seconds.items()]
+
+
+def _accuracy_fact(accuracy: float, number: int | None) -> Fact:
+    if not number:
+        return Fact("Test accuracy", percent(accuracy), "number of images not recorded")
+    low, high = wilson_interval(min(1.0, max(0.0, accuracy)), number)
+    return Fact(
+        "Test accuracy",
+        percent(accuracy),
+        f"{round(accuracy * number):,} of {number:,} images; "
+        f"95% interval {100 * low:.1f} to {percent(high)}",
+    )
+
+
+def headline(artefacts: Artefacts) -> list[Fact]:
+    """The figures that the artefacts support, most important first."""
+    facts = []
+    accuracy = final_accuracy(artefacts)
+    if accuracy is not None:
+        number = artefacts.summary.num_test if artefacts.summary else None
+        facts.append(_accuracy_fact(accuracy, number))
+    size = parameters(artefacts)
+    if size is not None:
+        facts.append(Fact("Parameters", count(size), "of the retrained network"))
+    pruning = artefacts.pruning
+    if pruning is not None and pruning.total:
+        share = percent(pruning.kept / pruning.total, 0)
+        facts.append(
+            Fact(
+                "Operations kept", f"{pruning.kept} of {pruning.total}", f"{share} kept"
+            )
+        )
+    memory = artefacts.memory
+    if memory is not None:
+        before, after = peaks(memory)
+        facts.append(
+            Fact(
+                "Search memory",
+                f"{mebibytes(before)} → {mebibytes(after)}".replace(" MiB →", " →"),
+                f"{change(before, after)}; peak of the compiled step, {memory.target}",
+            )
+        )
+    times = stages(artefacts)
+    if times:
+        total = sum(stage.seconds for stage in times)
+        named = [f"{s.name} {duration(s.seconds)}" for s in times if s.name != "other"]
+        facts.append(Fact("Time", duration(total), ", ".join(named)))
+    return facts

@@ -1,0 +1,72 @@
+"""Numbers as a reader wants them: bytes, seconds, counts, scores."""
+
+from __future__ import annotations
+
+import math
+
+_MIB = 2**20
+
+
+def mebibytes(count: float) -> str:
+    """Bytes as MiB with three significant digits or whole numbers: `5,005 MiB`."""
+    size = count / _MIB
+    if size >= 100:
+        return f"{size:,.0f} MiB"
+    return f"{size:.1f} MiB" if size >= 10 else f"{size:.2f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in their two largest units: `2 h 14 min`, `3 min 12 s`, `8.4 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 59.95 else "1 min"
+    whole = round(seconds)
+    if whole < 3600:
+        return _two(whole // 60, "min", whole % 60, "s")
+    minutes = round(seconds / 60)
+    if minutes < 60 * 24:
+        return _two(minutes // 60, "h", minutes % 60, "min")
+    hours = round(seconds / 3600)
+    return _two(hours // 24, "d", hours % 24, "h")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    head = f"{large} {large_unit}"
+    return f"{head} {small} {small_unit}" if small else head
+
+
+def count(number: int) -> str:
+    """A count: `41,234` below a million, `3.35 M` from there on."""
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:.2f} M"
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as percent: `98.1%`."""
+    return f"{100 * fraction:.{digits}f}%"
+
+
+def change(before: float, after: float) -> str:
+    """The relative change with its sign: `−85%`; a true minus sign."""
+    if before == 0:
+        return "n/a"
+    value = 100 * (after - before) / before
+    sign = "−" if value < 0 else "+"
+    return (
+        f"{sign}{abs(value):.0f}%" if abs(value) >= 10 else f"{sign}{abs(value):.1f}%"
+    )
+
+
+def score(number: float | None, digits: int = 3) -> str:
+    """A score in significant digits with a true minus sign; a dash if None."""
+    if number is None:
+        return "–"
+    text = f"{number:.{digits}g}"
+    return text.replace("-", "−")
+
+
+def wilson_interval(fraction: float, number: int) -> tuple[float, float]:
+    """95% interval of a proportion (Wilson 1927), for `number` independent trials."""
+    z = 1.959964
+    centre = fraction + z**2 / (2 * number)
+    spread = z * math.sqrt(fraction * (1 - fraction) / number + z**2 / (4 * number**2))
+    scale = 1 + z**2 / number
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

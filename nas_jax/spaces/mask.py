@@ -1,0 +1,225 @@
+"""Which operations of a search space are kept: frozen, hashable, hand-editable."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nas_jax.errors import MaskError
+from nas_jax.spaces.space import NONE, CellSpec, SearchSpace
+
+Kept = tuple[tuple[tuple[str, ...], ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpaceMask:
+    """The operations kept on every edge of every cell of a space.
+
+    Usable as a static argument and as a Flax module attribute. A mask is checked
+    when it is made: every edge keeps an operation, and every node keeps enough
+    edges with an operation other than `none` to be discretised.
+
+    Attributes:
+        space: The search space.
+        kept: `kept[cell][edge]` holds operation names in the space's order.
+    """
+
+    space: SearchSpace
+    kept: Kept
+
+    def __post_init__(self) -> None:
+        for cell, edges in zip(self.space.cells, self.kept, strict=True):
+            _check_cell(cell, edges)
+
+    @classmethod
+    def full(cls, space: SearchSpace) -> SpaceMask:
+        """The mask that keeps everything."""
+        return cls(space, tuple((cell.ops,) * len(cell.edges) for cell in space.cells))
+
+    @classmethod
+    def from_arrays(
+        cls, space: SearchSpace, arrays: Mapping[str, np.ndarray]
+    ) -> SpaceMask:
+        """From one 0/1 or boolean array `[edges, operations]` for each cell name.
+
+        Raises:
+            MaskError: On a missing cell, a wrong shape or an edge left empty.
+        """
+        kept = []
+        for cell in space.cells:
+            shape = (len(cell.edges), len(cell.ops))
+            array = np.asarray(arrays.get(cell.name))
+            if array.shape != shape:
+                raise MaskError(
+                    f"mask of cell {cell.name!r} has shape {array.shape}; space "
+                    f"{space.name!r} needs [edges, operations] = {shape}"
+                )
+            rows = (
+                tuple(o for o, on in zip(cell.ops, row, strict=True) if on)
+                for row in array
+            )
+            kept.append(tuple(rows))
+        return cls(space, tuple(kept))
+
+    @classmethod
+    def from_json(cls, space: SearchSpace, text: str) -> SpaceMask:
+        """From the JSON that `to_json` writes, or from a `prune.json` that holds it.
+
+        Raises:
+            MaskError: On broken JSON, another space, an unknown cell or operation,
+                a wrong number of edges, or an edge that is cut.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise MaskError(f"the mask is not JSON: {error}") from None
+        if isinstance(data, dict) and isinstance(data.get("mask"), dict):
+            data = data["mask"]
+        cells = data.get("cells") if isinstance(data, dict) else None
+        if not isinstance(cells, dict):
+            raise MaskError(
+                'a mask is {"space": name, "cells": {cell: [[operation, ...] for each '
+                f"edge]}}}}; got {_short(data)}"
+            )
+        if data.get("space") != space.name:
+            raise MaskError(
+                f"the mask is for space {data.get('space')!r}, not {space.name!r}"
+            )
+        names = [cell.name for cell in space.cells]
+        if sorted(cells) != sorted(names):
+            raise MaskError(f"the mask has cells {sorted(cells)}; expected {names}")
+        return cls(space, tuple(_parse_cell(c, cells[c.name]) for c in space.cells))
+
+    def to_json(self) -> str:
+        """JSON with operation names, one edge a line: made to be edited by hand."""
+        cells = ",\n".join(
+            f'    "{cell.name}": [\n'
+            + ",\n".join(f"      {json.dumps(list(ops))}" for ops in edges)
+            + "\n    ]"
+            for cell, edges in zip(self.space.cells, self.kept, strict=True)
+        )
+        name = json.dumps(self.space.name)
+        return f'{{\n  "space": {name},\n  "cells": {{\n{cells}\n  }}\n}}\n'
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as `to_json`, as plain Python containers."""
+        data: dict[str, Any] = json.loads(self.to_json())
+        return data
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Boolean arrays `[edges, operations]` by cell name."""
+        return {
+            cell.name: np.array([[op in ops for op in cell.ops] for ops in edges])
+            for cell, edges in zip(self.space.cells, self.kept, strict=True)
+        }
+
+    def edge(self, cell: str, edge: int) -> tuple[str, ...]:
+        """Operations kept on an edge."""
+        return self.cell(cell)[edge]
+
+    def cell(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """Operations kept on every edge of a cell."""
+        return self.kept[self.space.cells.index(self.space.cell(name))]
+
+    def keeps(self, cell: str, edge: int, op: str) -> bool:
+        """Whether an operation is kept."""
+        return op in self.edge(cell, edge)
+
+    @property
+    def num_kept(self) -> int:
+        """Number of operations kept in all cells together."""
+        return sum(len(ops) for edges in self.kept for ops in edges)
+
+    @property
+    def kept_fraction(self) -> float:
+        """Operations kept over all operations of the space."""
+        return self.num_kept / self.space.num_operations
+
+    def drop(self, operations: Iterable[tuple[str, int, str]]) -> SpaceMask:
+        """A mask without the given (cell, edge, operation) triples.
+
+        Raises:
+            MaskError: If one of them is not kept, or if an edge is left empty.
+        """
+        gone = set(operations)
+        for cell, edge, op in gone:
+            if not self.keeps(cell, edge, op):
+                raise MaskError(f"{op!r} is not kept on edge {edge} of {cell!r}")
+        return self._where(lambda *operation: operation not in gone)
+
+    def __and__(self, other: SpaceMask) -> SpaceMask:
+        """What both masks keep."""
+        if other.space != self.space:
+            raise MaskError(f"masks of {self.space.name!r} and {other.space.name!r}")
+        return self._where(other.keeps)
+
+    def __le__(self, other: SpaceMask) -> bool:
+        """Whether `other` keeps everything that this mask keeps."""
+        return self.space == other.space and (self & other) == self
+
+    def _where(self, keep: Callable[[str, int, str], bool]) -> SpaceMask:
+        kept = tuple(
+            tuple(
+                tuple(op for op in ops if keep(cell.name, edge, op))
+                for edge, ops in enumerate(edges)
+            )
+            for cell, edges in zip(self.space.cells, self.kept, strict=True)
+        )
+        return SpaceMask(self.space, kept)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _parse_cell(cell: CellSpec, rows: object) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(rows, list) or len(rows) != len(cell.edges):
+        raise MaskError(
+            f"cell {cell.name!r} of the mask must list the operations of "
+            f"{len(cell.edges)} edges; got {_short(rows)}"
+        )
+    parsed = []
+    for edge, ops in enumerate(rows):
+        if not isinstance(ops, list) or not all(isinstance(op, str) for op in ops):
+            raise MaskError(
+                f"edge {edge} of cell {cell.name!r} must be a list of operation "
+                f"names; got {_short(ops)}"
+            )
+        if len(set(ops)) != len(ops):
+            raise MaskError(f"edge {edge} of cell {cell.name!r} repeats in {ops}")
+        # Unknown names stay in, so that the check below names them.
+        known = [op for op in cell.ops if op in ops]
+        parsed.append(tuple(known + [op for op in ops if op not in cell.ops]))
+    return tuple(parsed)
+
+
+def _check_cell(cell: CellSpec, edges: tuple[tuple[str, ...], ...]) -> None:
+    if len(edges) != len(cell.edges):
+        raise MaskError(
+            f"cell {cell.name!r} has {len(cell.edges)} edges; the mask has {len(edges)}"
+        )
+    for index, ops in enumerate(edges):
+        where = f"edge {index} {cell.edges[index]} of cell {cell.name!r}"
+        for op in ops:
+            if op not in cell.ops:
+                raise MaskError(
+                    f"{where} keeps unknown operation {op!r}; allowed: "
+                    f"{', '.join(cell.ops)}"
+                )
+        if not ops:
+            raise MaskError(
+                f"{where} keeps no operation: the mask cuts it. Keep at least one "
+                f"of {', '.join(cell.ops)}"
+            )
+    for node in cell.nodes:
+        live = sum(set(edges[e]) != {NONE} for e in cell.incoming(node))
+        if live < cell.edges_per_node:
+            raise MaskError(
+                f"node {node} of cell {cell.name!r} has {live} edges with an operation "
+                f"other than {NONE!r}; discretisation needs {cell.edges_per_node}"
+            )

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nas_jax.data import augment, cutout, normalize, random_crop, random_flip
+from nas_jax.errors import DataError
+
+MEAN, STD = (0.5, 0.25), (0.5, 0.25)
+
+
+@pytest.fixture(autouse=True)
+def no_rank_promotion() -> Iterator[None]:
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """uint8 `[16, 6, 5, 2]`, no zeros, so that padding and holes can be told apart."""
+    return np.random.default_rng(0).integers(1, 256, (16, 6, 5, 2), np.uint8)
+
+
+def test_normalize_by_hand() -> None:
+    # Channel 0: (0/255 - .5) / .5 = -1 and (255/255 - .5) / .5 = 1.
+    # Channel 1: (51/255 - .25) / .25 = -.2 and (102/255 - .25) / .25 = .6.
+    pixels = np.array([[[[0, 51], [255, 102]]]], np.uint8)
+    result = normalize(pixels, MEAN, STD)
+    assert result.dtype == jnp.float32
+    np.testing.assert_allclose(
+        result, [[[[-1.0, -0.2], [1.0, 0.6]]]], rtol=1e-6, atol=1e-7
+    )
+
+
+def test_normalize_gives_mean_zero_and_deviation_one(images: np.ndarray) -> None:
+    scaled = images / 255
+    mean, std = scaled.mean(axis=(0, 1, 2)), scaled.std(axis=(0, 1, 2))
+    result = np.asarray(normalize(images, mean, std))
+    np.testing.assert_allclose(result.mean(axis=(0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(result.std(axis=(0, 1, 2)), 1, atol=1e-5)
+
+
+def test_every_crop_is_a_window_of_the_padded_image(
+    key: jax.Array, images: np.ndarray
+) -> None:
+    padding, (_, height, width, _) = 2, images.shape
+    batch = np.tile(images, (20, 1, 1, 1))
+    crops = np.asarray(random_crop(key, batch, padding))
+    assert crops.dtype == np.uint8 and crops.shape == batch.shape
+    padded = np.pad(batch, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    corners = []
+    for image, crop in zip(padded, crops, strict=True):
+        fits = [
+            (row, column)
+            for row in range(2 * padding + 1)
+            for column in range(2 * padding + 1)
+            if (image[row : row + height, column : column + width] == crop).all()
+        ]
+        assert len(fits) == 1
+        corners += fits
+    # 320 draws of 25 places leave one out with probability 25 * (24/25)**320 = 5e-5.
+    assert len(set(corners)) == 25
+
+
+def test_flip_mirrors_half_of_the_images_and_keeps_their_content(
+    key: jax.Array, images: np.ndarray
+) -> None:
+    batch = np.tile(images, (20, 1, 1, 1))
+    flipped = np.asarray(random_flip(key, batch))
+    assert flipped.dtype == np.uint8
+    is_same = (flipped == batch).all(axis=(1, 2, 3))
+    is_mirrored = (flipped == batch[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (is_same ^ is_mirrored).all()
+    # 320 fair coins: 160 with a deviation of 9, so 115 to 205 is five of them.
+    assert 115 < is_mirrored.sum() < 205
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "length"), [(6, 5, 1), (6, 5, 3), (5, 5, 4), (6, 5, 30)]
+)
+def test_cutout_is_one_square_around_a_pixel(
+    key: jax.Array, height: int, width: int, length: int
+) -> None:
+    batch = np.ones((300, height, width, 2), np.float32)
+    result = np.asarray(cutout(key, batch, length))
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result[..., 0], result[..., 1])
+    allowed = {}
+    for row in range(height):
+        for column in range(width):
+            hole = np.ones((height, width), np.float32)
+            top, left = row - length // 2, column - length // 2
+            hole[
+                max(top, 0) : max(top + length, 0),
+                max(left, 0) : max(left + length, 0),
+            ] = 0
+            allowed[hole.tobytes()] = (row, column)
+    found = {image.tobytes() for image in result[..., 0]}
+    assert found <= allowed.keys()
+    # 300 draws of 30 centres leave one out with probability 30 * (29/30)**300 = .001;
+    # the key is fixed, so this holds always or never.
+    assert found == allowed.keys()
+
+
+def test_cutout_by_hand() -> None:
+    # DARTS cuts rows y-2..y+1 for length 4. On 1x1 pixels the centre is the pixel.
+    assert cutout(jax.random.key(3), jnp.ones((1, 1, 1, 1)), 4).sum() == 0
+    # A hole of length 2 in 100 columns has 2 columns, or 1 where the centre is 0.
+    hole = cutout(jax.random.key(3), jnp.ones((50, 1, 100, 1)), 2) == 0
+    assert set(np.asarray(hole.sum(axis=(1, 2, 3))).tolist()) <= {1, 2}
+
+
+PARTS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "crop": functools.partial(random_crop, padding=2),
+    "flip": random_flip,
+    "cutout": functools.partial(cutout, length=2),
+}
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_a_key_decides_the_result(
+    key: jax.Array, images: np.ndarray, part: Callable[..., jax.Array]
+) -> None:
+    first = np.asarray(part(key, images))
+    np.testing.assert_array_equal(part(key, images), first)
+    assert (np.asarray(part(jax.random.fold_in(key, 1), images)) != first).any()
+
+
+def test_without_options_augment_only_normalizes(
+    key: jax.Array, images: np.ndarray
+) -> None:
+    np.testing.assert_array_equal(
+        augment(key, images, mean=MEAN, std=STD), normalize(images, MEAN, STD)
+    )
+
+
+def test_augment_pads_before_and_cuts_after_normalizing(
+    key: jax.Array, images: np.ndarray
+) -> None:
+    moved = functools.partial(augment, mean=MEAN, std=STD, crop_padding=3, flip=True)
+    whole = np.asarray(moved(key, images))
+    # A padded pixel is black before normalising: (0 - .5) / .5 = -1 in channel 0,
+    # (0 - .25) / .25 = -1 in channel 1. No image pixel is black in this batch.
+    is_padding = np.isclose(whole, -1.0, atol=1e-6)
+    assert is_padding.any() and not is_padding.all()
+    cut = np.asarray(moved(key, images, cutout_length=2))
+    # A hole is zero after normalising; all else is as it was, also the crop's place.
+    changed = (cut != whole).any(axis=-1)
+    assert changed.any(axis=(1, 2)).all()
+    assert (cut[changed] == 0).all()
+    assert (changed.sum(axis=(1, 2)) <= 4).all()
+
+
+def test_augment_gives_each_part_a_key_of_its_own(
+    key: jax.Array, images: np.ndarray
+) -> None:
+    crop_key, flip_key, cutout_key = jax.random.split(key, 3)
+    moved = random_flip(flip_key, random_crop(crop_key, images, 2))
+    expected = cutout(cutout_key, normalize(moved, MEAN, STD), 2)
+    result = augment(
+        key, images, mean=MEAN, std=STD, crop_padding=2, flip=True, cutout_length=2
+    )
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_augment_under_jit_compiles_once_and_agrees(
+    key: jax.Array, images: np.ndarray
+) -> None:
+    traces = []
+    pipeline = functools.partial(
+        augment, mean=MEAN, std=STD, crop_padding=2, flip=True, cutout_length=2
+    )
+
+    @jax.jit
+    def step(step_key: jax.Array, batch: jax.Array) -> jax.Array:
+        traces.append(1)
+        return pipeline(step_key, batch)
+
+    for number in range(3):
+        step_key = jax.random.fold_in(key, number)
+        np.testing.assert_allclose(
+            step(step_key, images),
+            pipeline(step_key, images),
+            rtol=1e-6,
+            atol=1e-6,
+        )
+    assert len(traces) == 1
+
+
+def test_statistics_may_be_traced(images: np.ndarray) -> None:
+    expected = normalize(images, MEAN, STD)
+    result = jax.jit(normalize)(images, MEAN, jnp.array(STD))
+    np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
+
+
+BAD_CALLS: dict[str, tuple[Callable[[jax.Array, np.ndarray], object], str]] = {
+    "float images": (
+        lambda key, x: normalize(x.astype(np.float32), MEAN, STD),
+        "dtype float32; they must be uint8",
+    ),
+    "one image": (
+        lambda key, x: augment(key, x[0], mean=MEAN, std=STD),
+        r"shape \(6, 5, 2\).*\[B, H, W, C\].*images\[None\]",
+    ),
+    "one image to flip": (lambda key, x: random_flip(key, x[0]), "needs a batch"),
+    "another number of means": (
+        lambda key, x: normalize(x, (0.5,), STD),
+        r"mean has shape \(1,\); images with 2 channels need 2 values",
+    ),
+    "another number of deviations": (
+        lambda key, x: normalize(x, MEAN, (1.0, 1.0, 1.0)),
+        r"std has shape \(3,\); images with 2 channels need 2 values",
+    ),
+    "negative padding": (
+        lambda key, x: augment(key, x, mean=MEAN, std=STD, crop_padding=-1),
+        "crop_padding=-1.*at least 0",
+    ),
+    "negative cutout": (
+        lambda key, x: augment(key, x, mean=MEAN, std=STD, cutout_length=-2),
+        "cutout_length=-2.*at least 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_CALLS.values(), ids=BAD_CALLS)
+def test_wrong_calls_are_refused(
+    key: jax.Array,
+    images: np.ndarray,
+    call: Callable[[jax.Array, np.ndarray], object],
+    message: str,
+) -> None:
+    with pytest.raises(DataError, match=message):
+        call(key, images)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_jax.data import (
+    bilevel_epoch_order,
+    bilevel_split,
+    epoch_order,
+    stratified_split,
+)
+from nas_jax.errors import DataError
+
+SEEDS = st.integers(0, 2**40)
+FRACTIONS = st.floats(0.01, 0.99)
+
+
+def test_stratified_split_by_hand() -> None:
+    # 0.3 of 10, 6 and 4 is 3, 1.8 and 1.2; ceil(0.3 * 20) = 6 places. The whole parts
+    # take 3 + 1 + 1; the sixth place goes to the largest remainder, 0.8 of class 1.
+    labels = np.repeat([0, 1, 2], [10, 6, 4])
+    train, test = stratified_split(labels, 0.3, seed=0)
+    np.testing.assert_array_equal(np.bincount(labels[test]), [3, 2, 1])
+    assert train.dtype == test.dtype == np.int32
+
+
+def test_stratified_split_forgives_binary_fractions() -> None:
+    # 0.07 * 100 is 7.000000000000001 in floating point, and must not become 8.
+    _, test = stratified_split(np.repeat([0, 1], 50), 0.07, seed=0)
+    assert len(test) == 7
+
+
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=8), FRACTIONS, SEEDS)
+def test_stratified_split_keeps_shares(
+    counts: list[int], fraction: float, seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    labels = np.random.default_rng(0).permutation(labels)
+    train, test = stratified_split(labels, fraction, seed)
+    assert sorted([*train, *test]) == list(range(len(labels)))
+    for label, count in enumerate(counts):
+        num_test = np.count_nonzero(labels[test] == label)
+        assert 1 <= num_test < count
+        assert abs(num_test - fraction * count) < 1 + 1e-6
+    again = stratified_split(labels, fraction, seed)
+    np.testing.assert_array_equal(again[1], test)
+
+
+def test_stratified_split_needs_two_of_each_class() -> None:
+    with pytest.raises(DataError, match="class 1 has 1 examples.*at least 2"):
+        stratified_split(np.array([0, 0, 1]), 0.5, seed=0)
+
+
+def test_bilevel_split_by_hand() -> None:
+    # floor(0.5 * 7) = 3 for the weights, 4 for the alphas, as DARTS cuts the list.
+    weights, alphas = bilevel_split(7, 0.5, seed=0)
+    assert (len(weights), len(alphas)) == (3, 4)
+    assert weights.dtype == alphas.dtype == np.int32
+
+
+@given(st.integers(2, 300), FRACTIONS, SEEDS)
+def test_bilevel_split_shares_no_example(
+    num_examples: int, fraction: float, seed: int
+) -> None:
+    if not 0 < int(round(num_examples * fraction, 9)) < num_examples:
+        with pytest.raises(DataError, match="leaves no example for the weights"):
+            bilevel_split(num_examples, fraction, seed)
+        return
+    weights, alphas = bilevel_split(num_examples, fraction, seed)
+    assert not set(weights) & set(alphas)
+    assert set(weights) | set(alphas) == set(range(num_examples))
+    again, _ = bilevel_split(num_examples, fraction, seed)
+    np.testing.assert_array_equal(again, weights)
+
+
+def test_bilevel_split_is_shuffled_and_differs_by_seed() -> None:
+    firsts = {tuple(bilevel_split(50, 0.5, seed)[0]) for seed in range(5)}
+    assert len(firsts) == 5
+    assert tuple(range(25)) not in firsts
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, 1.5, float("nan")])
+def test_bilevel_split_refuses_wrong_fractions(fraction: float) -> None:
+    with pytest.raises(DataError, match=f"train_fraction={fraction}.*between 0 and 1"):
+        bilevel_split(10, fraction, seed=0)
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(1, 60),
+    SEEDS,
+    st.integers(0, 1000),
+)
+def test_epoch_order_draws_each_example_at_most_once(
+    num_examples: int, batch_size: int, seed: int, epoch: int
+) -> None:
+    indices = np.arange(100, 100 + num_examples)
+    if batch_size > num_examples:
+        with pytest.raises(
+            DataError, match=f"{num_examples} examples .*batch_size={batch_size}"
+        ):
+            epoch_order(seed, epoch, indices, batch_size)
+        return
+    batches = epoch_order(seed, epoch, indices, batch_size)
+    assert batches.dtype == np.int32
+    assert batches.shape == (num_examples // batch_size, batch_size)
+    assert len(set(batches.ravel())) == batches.size
+    assert set(batches.ravel()) <= set(indices)
+    np.testing.assert_array_equal(
+        epoch_order(seed, epoch, indices, batch_size), batches
+    )
+
+
+def test_epoch_order_differs_by_seed_and_by_epoch() -> None:
+    orders = {
+        tuple(epoch_order(seed, epoch, np.arange(30), 30).ravel())
+        for seed in range(3)
+        for epoch in range(3)
+    }
+    assert len(orders) == 9
+
+
+def test_epoch_order_is_the_same_on_every_machine() -> None:
+    # Recorded once. A change here changes every run that is resumed.
+    batches = epoch_order(1, 2, np.arange(8), 4)
+    np.testing.assert_array_equal(batches, [[4, 6, 0, 1], [3, 2, 7, 5]])
+
+
+def test_epoch_order_drops_other_examples_each_epoch() -> None:
+    dropped = {
+        (set(range(5)) - set(epoch_order(0, epoch, np.arange(5), 4).ravel())).pop()
+        for epoch in range(40)
+    }
+    assert dropped == set(range(5))
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(-1, 0), (0, -1)])
+def test_epoch_order_refuses_negative_numbers(seed: int, epoch: int) -> None:
+    with pytest.raises(DataError, match=f"seed={seed}, epoch={epoch}.*at least 0"):
+        epoch_order(seed, epoch, np.arange(4), 2)
+
+
+def test_epoch_order_refuses_an_empty_batch() -> None:
+    with pytest.raises(DataError, match="batch_size=0.*at least 1"):
+        epoch_order(0, 0, np.arange(4), 0)
+
+
+def alpha_batches(
+    num_weights: int, num_alphas: int, batch_size: int, epochs: int
+) -> np.ndarray:
+    weights, alphas = np.arange(num_weights), np.arange(1000, 1000 + num_alphas)
+    return np.concatenate(
+        [
+            bilevel_epoch_order(0, epoch, weights, alphas, batch_size)[1]
+            for epoch in range(epochs)
+        ]
+    )
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(1, 5),
+)
+def test_alpha_batches_go_through_whole_passes(
+    weight_steps: int, alpha_steps: int, batch_size: int
+) -> None:
+    # Both parts fill their batches, so a pass over the alphas is alpha_steps batches
+    # and holds each of their examples once, wherever epochs begin and end.
+    batches = alpha_batches(
+        weight_steps * batch_size, alpha_steps * batch_size, batch_size, epochs=5
+    )
+    assert batches.shape == (5 * weight_steps, batch_size)
+    examples = set(range(1000, 1000 + alpha_steps * batch_size))
+    for start in range(0, len(batches) - alpha_steps + 1, alpha_steps):
+        assert set(batches[start : start + alpha_steps].ravel()) == examples
+
+
+def test_equal_parts_make_one_pass_each_and_are_ordered_independently() -> None:
+    weights, alphas = np.arange(40), np.arange(40, 80)
+    for epoch in range(3):
+        first, second = bilevel_epoch_order(5, epoch, weights, alphas, 10)
+        np.testing.assert_array_equal(first, epoch_order(5, epoch, weights, 10))
+        assert set(second.ravel()) == set(alphas)
+        # One order for both would pair the same two examples in every epoch.
+        assert (second - 40 != first).any()
+
+
+def test_bilevel_order_names_the_part_that_is_too_small() -> None:
+    with pytest.raises(DataError, match="3 examples do not fill one batch"):
+        bilevel_epoch_order(0, 0, np.arange(10), np.arange(3), 4)

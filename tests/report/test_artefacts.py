@@ -1,0 +1,154 @@
+"""Reading artefacts: the errors point at the file and the line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_jax.errors import WorkdirError
+from nas_jax.report.artefacts import read_artefacts
+from nas_jax.report.fields import Field, Source, line_of
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+def edit(path: Path, change: Any) -> None:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    change(value)
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def test_finished_directory_reads_whole(finished: Path) -> None:
+    artefacts = read_artefacts(finished)
+    assert None not in vars(artefacts).values()
+    assert artefacts.pruning is not None and len(artefacts.pruning.operations) == 224
+    assert artefacts.search is not None and len(artefacts.search.rows) == 24
+    assert artefacts.genotype is not None
+    assert artefacts.genotype.cells["reduce"].concat == (2, 3, 4, 5)
+
+
+def test_missing_directory(tmp_path: Path) -> None:
+    with pytest.raises(WorkdirError, match="no working directory"):
+        read_artefacts(tmp_path / "nowhere")
+
+
+def test_empty_log_counts_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "search.jsonl").write_text("\n", encoding="utf-8")
+    assert read_artefacts(tmp_path).search is None
+
+
+@pytest.mark.parametrize("file", ["search.jsonl", "retrain.jsonl"])
+@pytest.mark.parametrize("bad", ['{"step": 3, ', "not json", '{"step": "x"}', "[1]"])
+def test_malformed_log_line_is_named(workdir: Path, file: str, bad: str) -> None:
+    lines = (workdir / file).read_text(encoding="utf-8").splitlines()
+    lines[6] = bad
+    (workdir / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(WorkdirError, match=rf"^{file}, line 7: ") as caught:
+        read_artefacts(workdir)
+    assert "\n" not in str(caught.value)
+
+
+def test_ragged_alphas_name_the_line(workdir: Path) -> None:
+    path = workdir / "search.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    row = json.loads(lines[9])
+    row["alphas"]["reduce"][3].pop()
+    lines[9] = json.dumps(row)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(WorkdirError, match=r"search\.jsonl, line 10: alphas"):
+        read_artefacts(workdir)
+
+
+def test_json_syntax_error_names_the_line(workdir: Path) -> None:
+    (workdir / "memory.json").write_text('{\n"target": "cpu",\n}', encoding="utf-8")
+    with pytest.raises(WorkdirError, match=r"memory\.json, line [23]: not valid JSON"):
+        read_artefacts(workdir)
+
+
+def test_wrong_type_names_line_and_field(workdir: Path) -> None:
+    path = workdir / "prune.json"
+    edit(path, lambda value: value["operations"][17].update(kept="yes"))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    line = 1 + next(i for i, text in enumerate(lines) if '"kept": "yes"' in text)
+    message = rf"prune\.json, line {line}: operations\[17\]\.kept must be true or false"
+    with pytest.raises(WorkdirError, match=message):
+        read_artefacts(workdir)
+
+
+def test_missing_member_names_its_path(workdir: Path) -> None:
+    edit(workdir / "memory.json", lambda value: value["pruned"].pop("peak_bytes"))
+    with pytest.raises(WorkdirError, match=r"pruned\.peak_bytes is missing"):
+        read_artefacts(workdir)
+
+
+def test_counts_must_agree_with_the_rows(workdir: Path) -> None:
+    edit(workdir / "prune.json", lambda value: value.update(kept=111))
+    with pytest.raises(WorkdirError, match=r"kept must be the 112 operations"):
+        read_artefacts(workdir)
+
+
+def test_not_utf8_names_the_line(workdir: Path) -> None:
+    (workdir / "config.json").write_bytes(b'{\n"name": "\xff"}')
+    with pytest.raises(WorkdirError, match=r"config\.json, line 2: not UTF-8"):
+        read_artefacts(workdir)
+
+
+def test_repeated_steps_are_merged_and_the_last_wins(tmp_path: Path) -> None:
+    rows = [
+        {"step": 1, "epoch": 0.5, "train_loss": 3.0},
+        {"step": 2, "epoch": 1.0, "train_loss": 2.0},
+        {"step": 2, "epoch": 1.0, "test_accuracy": 0.5},
+        {"step": 1, "epoch": 0.5, "train_loss": 2.5},
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "retrain.jsonl").write_text(text, encoding="utf-8")
+    first, second = read_artefacts(tmp_path).retrain or ()
+    assert (first.step, first.values["train_loss"]) == (1, 2.5)
+    assert second.values == {"epoch": 1.0, "train_loss": 2.0, "test_accuracy": 0.5}
+
+
+def paths_of(value: Any, path: tuple[str | int, ...] = ()) -> list[Any]:
+    found: list[Any] = [path]
+    if isinstance(value, dict):
+        for key, member in value.items():
+            found += paths_of(member, (*path, key))
+    if isinstance(value, list):
+        for index, member in enumerate(value):
+            found += paths_of(member, (*path, index))
+    return found
+
+
+@given(value=JSON, data=st.data())
+def test_line_of_finds_any_member(value: Any, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(paths_of(value)))
+    marked = json.loads(json.dumps(value))
+    if not path:
+        marked = "here"
+    else:
+        parent = marked
+        for key in path[:-1]:
+            parent = parent[key]
+        parent[path[-1]] = "here\u2603"
+    text = json.dumps(marked, indent=1)
+    # The marker may also be drawn as a key or a value; only the first path counts.
+    line = line_of(text, path)
+    assert "here" in text.splitlines()[line - 1]
+
+
+@given(value=JSON)
+def test_any_json_reads_or_raises_one_clear_error(value: Any) -> None:
+    field = Field(value, Source("file.json", json.dumps(value)))
+    for read in (Field.number, Field.integer, Field.text, Field.flag, Field.elements):
+        try:
+            read(field)
+        except WorkdirError as error:
+            assert str(error).startswith("file.json, line 1: the value must be ")

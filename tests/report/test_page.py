@@ -1,0 +1,282 @@
+"""The whole page: self-contained, deterministic, escaped, and whole or absent."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from nas_jax.errors import WorkdirError
+from nas_jax.report import write_report
+from nas_jax.spaces import SearchSpace, darts_space
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Collects a page's tags, attributes and text, and checks that it nests."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.source = path.read_text(encoding="utf-8")
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(self.source)
+        self.close()
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, attribute: str) -> list[str]:
+        return [
+            value
+            for _, attributes in self.tags
+            for name, value in attributes.items()
+            if name == attribute and value is not None
+        ]
+
+
+@pytest.fixture(scope="module")
+def page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    copy = shutil.copytree(finished, tmp_path_factory.mktemp("page") / "run")
+    return Page(write_report(copy))
+
+
+def test_page_is_one_file_of_moderate_size(workdir: Path) -> None:
+    before = {path.name for path in workdir.iterdir()}
+    path = write_report(workdir)
+    assert path == workdir / "report.html"
+    assert {p.name for p in workdir.iterdir()} == before | {"report.html"}
+    assert path.stat().st_size < 500_000
+
+
+def test_page_loads_nothing_and_runs_nothing(page: Page) -> None:
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "img", "iframe", "object", "embed", "base"}
+    attributes = {name for _, found in page.tags for name in found}
+    assert not attributes & {"src", "srcset", "action", "data", "xlink:href", "poster"}
+    assert not any(name.startswith("on") for name in attributes)
+    targets = page.values("href") + re.findall(r"url\(([^)]*)\)", page.source)
+    assert len(targets) > 10
+    assert all(target.startswith("#") for target in targets)
+    assert "@import" not in page.source
+    assert "://" not in page.source
+
+
+def test_local_references_resolve_and_ids_are_unique(page: Page) -> None:
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    targets = page.values("href") + re.findall(r"url\(([^)]*)\)", page.source)
+    assert {target[1:] for target in targets} <= set(ids)
+
+
+def test_headline_figures(page: Page) -> None:
+    facts = page.source[page.source.index('<dl class="facts">') :]
+    facts = re.sub(r"<[^>]+>", " ", facts[: facts.index("</dl>")])
+    for shown in (
+        "98.1%",
+        "353 of 360 images",
+        "95% interval 96.0 to 99.1%",
+        "238,474",
+        "112 of 224",
+        "5,005 → 772 MiB",
+        "−85%",
+        "36 min 2 s",
+    ):
+        assert shown in facts
+
+
+def test_every_section_is_filled(page: Page) -> None:
+    headings = re.findall(r'<section id="(\w+)">', page.source)
+    assert headings == [
+        "pruning",
+        "cells",
+        "alphas",
+        "curves",
+        "memory",
+        "time",
+        "reproduce",
+    ]
+    assert 'class="missing"' not in page.source
+    assert page.source.count('class="panel"') == 28
+    assert page.source.count('class="chart"') == 4
+    assert "nas-jax run --config=configs/digits.py" in page.text
+    assert "pruning repeats 0, 1, 2" in page.text
+    assert "Not scored: none (never selected at discretisation)." in page.text
+
+
+def test_same_artefacts_give_the_same_bytes(workdir: Path, tmp_path: Path) -> None:
+    first = write_report(workdir).read_bytes()
+    elsewhere = shutil.copytree(workdir, tmp_path / "elsewhere")
+    (elsewhere / "report.html").unlink()
+    assert write_report(elsewhere).read_bytes() == first
+
+
+def test_long_logs_do_not_make_a_large_page(fake: ModuleType, tmp_path: Path) -> None:
+    workdir = fake.fill(tmp_path, steps=600, epochs=300)
+    path = write_report(workdir)
+    assert path.stat().st_size < 700_000
+    assert "mean of neighbouring rows" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "command", "section"),
+    [
+        ("prune.json", "prune", "pruning"),
+        ("search.jsonl", "search", "alphas"),
+        ("genotype.json", "search", "cells"),
+        ("retrain.jsonl", "retrain", "curves"),
+        ("memory.json", "run", "memory"),
+        ("summary.json", "run", "time"),
+        ("environment.json", "run", "reproduce"),
+        ("config.json", "run", "reproduce"),
+    ],
+)
+def test_missing_artefact_names_the_command_that_makes_it(
+    workdir: Path, file: str, command: str, section: str
+) -> None:
+    (workdir / file).unlink()
+    source = write_report(workdir).read_text(encoding="utf-8")
+    part = source[source.index(f'<section id="{section}">') :]
+    part = part[: part.index("</section>")]
+    sentence = (
+        f"There is no <code>{file}</code> in this directory; "
+        f"<code>nas-jax {command}</code> makes it."
+    )
+    assert sentence in part
+
+
+def test_empty_directory_gives_a_page_of_sentences(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path))
+    assert page.source.count('class="missing"') == 9
+    assert "svg" not in {tag for tag, _ in page.tags}
+
+
+def test_cells_of_a_registered_space_need_no_prune_json(workdir: Path) -> None:
+    (workdir / "prune.json").unlink()
+    source = write_report(workdir).read_text(encoding="utf-8")
+    assert source.count('class="cell wide"') == 2
+    assert source.count('class="panel"') == 28
+
+
+def rename_everything(workdir: Path, old: str, new: str) -> None:
+    """Renames an operation (or any string) in every artefact."""
+    for path in workdir.iterdir():
+        if path.suffix in (".json", ".jsonl"):
+            text = path.read_text(encoding="utf-8")
+            text = text.replace(old, json.dumps(new)[1:-1])
+            path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "\"><img src='x' onerror='alert(1)'>",
+        "{{ 7 * 7 }}{% raw %}",
+        "$\\frac{1}{0}$ & co",
+        "url(//evil)",
+        "\ud800",
+    ],
+)
+def test_hostile_strings_are_only_text(workdir: Path, hostile: str) -> None:
+    for old in ("sep_conv_3x3", "nwot", "digits_darts", '"darts"', "float32", "x86_64"):
+        quoted = old.startswith('"')
+        rename_everything(workdir, old.strip('"') if quoted else old, hostile)
+    page = Page(write_report(workdir))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not any(name.startswith("on") for _, found in page.tags for name in found)
+    assert "src" not in {name for _, found in page.tags for name in found}
+    shown = hostile.encode("utf-8", "replace").decode()
+    assert shown in page.text
+    styles = "".join(page.values("style"))
+    assert "evil" not in styles
+
+
+def test_malformed_artefact_leaves_the_old_page_alone(workdir: Path) -> None:
+    before = write_report(workdir).read_bytes()
+    (workdir / "summary.json").write_text("{", encoding="utf-8")
+    with pytest.raises(WorkdirError, match=r"summary\.json, line 1"):
+        write_report(workdir)
+    assert (workdir / "report.html").read_bytes() == before
+    assert not list(workdir.glob(".report*"))
+
+
+def test_nan_and_null_values_become_gaps(workdir: Path) -> None:
+    lines = (workdir / "search.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    rows[5]["train_loss"] = float("nan")
+    rows[6]["valid_loss"] = None
+    rows[7]["alphas"]["normal"][0] = [float("nan")] * 8
+    rows[-1]["alphas"]["normal"][1] = [None] * 8
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (workdir / "search.jsonl").write_text(text, encoding="utf-8")
+    prune = json.loads((workdir / "prune.json").read_text(encoding="utf-8"))
+    prune["operations"][5]["score"] = float("nan")
+    prune["operations"][6]["scores"]["nwot"] = None
+    (workdir / "prune.json").write_text(json.dumps(prune), encoding="utf-8")
+    page = Page(write_report(workdir))
+    drawn = page.values("d") + page.values("style") + page.values("points")
+    assert not [value for value in drawn if "nan" in value.lower()]
+    assert page.source.count("url(#hatch0)") > 14
+
+
+def three_operation_space() -> SearchSpace:
+    return darts_space(2, ("none", "skip_connect", "box_filter"))
+
+
+def test_another_space_needs_no_change_here(fake: ModuleType, tmp_path: Path) -> None:
+    space = three_operation_space()
+    workdir = fake.fill(tmp_path, space=space, steps=6, epochs=2)
+    source = write_report(workdir).read_text(encoding="utf-8")
+    assert source.count('class="operation"') == 2 * 5 * 3
+    assert source.count('class="panel"') == 2 * 5
+    assert source.count('class="cell wide"') == 2
+    assert "box filter" in source
+
+
+def test_a_space_can_be_given(fake: ModuleType, tmp_path: Path) -> None:
+    space = three_operation_space()
+    workdir = fake.fill(tmp_path, space=space, steps=3, epochs=1)
+    (workdir / "prune.json").unlink()
+    unknown = write_report(workdir).read_text(encoding="utf-8")
+    assert 'class="cell wide"' not in unknown
+    assert "are not known here" in unknown
+    known = write_report(workdir, space).read_text(encoding="utf-8")
+    assert known.count('class="cell wide"') == 2
+
+
+def test_alphas_that_do_not_fit_the_space_are_refused(
+    fake: ModuleType, workdir: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    fake.fill(other, space=three_operation_space(), steps=2, epochs=1)
+    shutil.copy(other / "search.jsonl", workdir / "search.jsonl")
+    with pytest.raises(WorkdirError, match="5 edges by .3. operations"):
+        write_report(workdir)
+
+
+def test_resumed_run_says_so(workdir: Path) -> None:
+    environment = json.loads((workdir / "environment.json").read_text("utf-8"))
+    environment["earlier"] = [{"date": "then"}, {"date": "before"}]
+    (workdir / "environment.json").write_text(json.dumps(environment), "utf-8")
+    assert "resumed 2 times" in write_report(workdir).read_text(encoding="utf-8")
