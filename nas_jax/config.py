@@ -78,10 +78,13 @@ class SpaceConfig:
 
     Attributes:
         name: One of SPACES.
+        num_nodes: Computed nodes of each cell. DARTS has 4; fewer make a small space,
+            as for a smoke test.
         mask: Path of a mask JSON to start from; empty is the full space.
     """
 
     name: str = "darts"
+    num_nodes: int = 4
     mask: str = ""
 
 
@@ -262,8 +265,8 @@ _DECAYS = Rule(
     lambda value: all(0 <= number < 1 for number in value),
 )
 _LAYERS = Rule(
-    "3 or more, so that a normal cell stands before the two that reduce",
-    lambda value: value >= 3,
+    "2 or more, for one normal and one reduction cell at least",
+    lambda value: value >= 2,
 )
 _PROXIES = Rule(
     'one or more different names, as in \'("nwot","synflow")\'',
@@ -292,6 +295,7 @@ RULES: dict[str, Rule] = {
     "data.num_test": _ONE_OR_MORE,
     "data.num_classes": Rule("2 or more", lambda value: value >= 2),
     "space.name": _one_of(SPACES),
+    "space.num_nodes": _ONE_OR_MORE,
     "prune.level": _DECAY,
     "prune.proxies": _PROXIES,
     "prune.repeats": _ONE_OR_MORE,

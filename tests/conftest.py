@@ -20,8 +20,6 @@ REPO_ROOT = Path(__file__).resolve().parent.parent
 
 # A machine with an accelerator may say JAX_PLATFORMS=cuda; a plain run needs none.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# A silent promotion to float32 would undo bfloat16 and its memory.
-os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 
 # No deadline: the first example of a JAX property pays for the compilation.
 hypothesis.settings.register_profile(

@@ -214,7 +214,7 @@ def _define_flags(
         "Python file whose get_config() returns the experiment's config; a text after "
         "a colon is handed to get_config.",
         flag_values=values,
-        # ml_collections looks here for overrides, from the second entry on.
+        # Where ml_collections looks for overrides; the program's name comes first.
         sys_argv=["nas-jax", *arguments],
         parse_fn=load_config,
     )
@@ -247,9 +247,50 @@ def _unknown_field(flag: str, path: str, paths: list[str]) -> str:
     near = [other for other in paths if other.rpartition(".")[0] == section] or paths
     same_name = [other for other in paths if other.endswith(f".{path}")]
     nearest = same_name or get_close_matches(path, paths, n=1)
-    hint = f"; did you mean --config.{nearest[0]}?" if nearest else ""
-    return (
-        f"{flag}: the config has no field {path!r}{hint} "
-        f"The fields{f' of {section}' if near is not paths else ''} are "
-        f"{', '.join(near)}"
-    )
+    hint = f"; did you mean --config.{nearest[0]}?" if nearest else "."
+    fields = f"fields of {section}" if near is not paths and section else "fields"
+    return f"{flag}: the config has no field {path!r}{hint} The {fields}: {', '.join(near)}"
+
+
+def _parse(values: flags.FlagValues, arguments: list[str]) -> None:
+    """Parses the arguments; raises ConfigError where they are not understood."""
+    try:
+        rest = values(["nas-jax", *arguments])[1:]
+    except flags.UnrecognizedFlagError as error:
+        paths = [p for p in config_fields() if p.split(".")[-1] == error.flagname]
+        hint = f"; did you mean --config.{paths[0]}?" if paths else ""
+        raise ConfigError(f"{error}{hint} (--help shows the flags)") from error
+    except flags.Error as error:
+        # absl takes a ValueError apart: this is load_config's own message.
+        if isinstance(error.__context__, ConfigError):
+            raise error.__context__ from error
+        raise ConfigError(f"{error}{_allowed(str(error))}") from error
+    if rest:
+        raise ConfigError(
+            f"unexpected argument {rest[0]!r}; flags look like --name=value"
+        )
+
+
+def _allowed(message: str) -> str:
+    """What the config field that absl complains about takes, or nothing."""
+    fields = config_fields()
+    path = message.removeprefix("flag --config.").partition("=")[0]
+    return f"; it takes {type_in_words(fields[path].type)}" if path in fields else ""
+
+
+def _help(help_text: str, values: flags.FlagValues) -> str:
+    """The help text: what the command does, its flags, the fields of the config."""
+    lines = [help_text.strip(), "", "Flags:"]
+    placeholders = {"config": "=FILE[:ARGUMENT]", "workdir": "=FOLDER", "help": ""}
+    for flag in values.get_flags_for_module(__name__):
+        placeholder = placeholders.get(flag.name, "" if flag.boolean else "=VALUE")
+        lines += [f"  --{flag.name}{placeholder}", f"      {flag.help}"]
+    lines += ["", "Fields of the config, each set with --config.FIELD=VALUE:"]
+    for path, config_field in config_fields().items():
+        lines.append(f"  {path} = {config_field.default!r}")
+    return "\n".join(lines)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Whether to show a log record: other libraries chat on absl's logger too."""
+    return record.levelno > logging.INFO or record.pathname.startswith(_PACKAGE)

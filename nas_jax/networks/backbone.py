@@ -33,8 +33,14 @@ class Place:
 
 
 def reduction_layers(layers: int) -> tuple[int, ...]:
-    """Positions of the reduction cells: a third and two thirds of the depth (DARTS)."""
-    return tuple(sorted({layers // 3, 2 * layers // 3}))
+    """Positions of the reduction cells: a third and two thirds of the depth (DARTS).
+
+    Two layers are TE-NAS' thin network, a normal and a reduction cell (arXiv
+    2102.11535; lib/models/cell_searchs/search_model_darts_nasnet.py).
+    """
+    if layers < 3:
+        return (layers - 1,)
+    return (layers // 3, 2 * layers // 3)
 
 
 def places(channels: int, layers: int) -> tuple[Place, ...]:

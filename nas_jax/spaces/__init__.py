@@ -10,15 +10,19 @@ SPACES = {"darts": darts_space}
 """Constructors of the search spaces by name."""
 
 
-def get_space(name: str) -> SearchSpace:
+def get_space(name: str, num_nodes: int = 4) -> SearchSpace:
     """The search space of that name.
+
+    Args:
+        name: A key of SPACES.
+        num_nodes: Computed nodes of each cell.
 
     Raises:
         MaskError: If there is none; lists the names.
     """
     if name not in SPACES:
         raise MaskError(f"unknown search space {name!r}; allowed: {', '.join(SPACES)}")
-    return SPACES[name]()
+    return SPACES[name](num_nodes)
 
 
 __all__ = [

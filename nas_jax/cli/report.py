@@ -1,0 +1,28 @@
+"""`nas-jax report`: write report.html from what a workdir holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from nas_jax.cli import app
+
+HELP = "Write report.html from what a workdir holds; nothing is computed again."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+
+    def run(call: app.Call) -> int:
+        from nas_jax.report import summary_text, write_report
+
+        path = write_report(call.workdir)
+        print(summary_text(call.workdir))
+        print(f"report: {path}")
+        return 0
+
+    return app.run(run, argv, help_text=HELP, needs_config=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

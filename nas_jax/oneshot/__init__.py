@@ -1,0 +1,14 @@
+"""One-shot search: bilevel optimisation of weights and alphas on a masked supernet."""
+
+from nas_jax.oneshot.first_order import FirstOrderDarts, OneShotAlgorithm, SearchState
+from nas_jax.oneshot.search import SearchResult, SearchStep, abstract_state, search
+
+__all__ = [
+    "FirstOrderDarts",
+    "OneShotAlgorithm",
+    "SearchResult",
+    "SearchState",
+    "SearchStep",
+    "abstract_state",
+    "search",
+]

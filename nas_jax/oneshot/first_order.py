@@ -1,0 +1,139 @@
+"""First-order DARTS: alternate a step of the alphas and a step of the weights."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nas_jax.networks import (
+    Supernet,
+    abstract_variables,
+    init_alphas,
+    init_variables,
+    mixture_weights,
+)
+from nas_jax.spaces import Genotype, discretise
+from nas_jax.training.losses import loss_and_accuracy
+
+Batch = tuple[jax.Array, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+class SearchState(NamedTuple):
+    """All that a search carries from step to step; a pytree.
+
+    Attributes:
+        params: Weights of the supernet.
+        alphas: Architecture parameters `[edges, operations]` by cell name.
+        weight_state: State of the weights' optimiser.
+        alpha_state: State of the alphas' optimiser.
+        step: Number of finished steps, int32.
+    """
+
+    params: Any
+    alphas: dict[str, jax.Array]
+    weight_state: optax.OptState
+    alpha_state: optax.OptState
+    step: jax.Array
+
+
+class OneShotAlgorithm(Protocol):
+    """What every one-shot algorithm offers; static choices are in its constructor."""
+
+    def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> SearchState:
+        """The state before the first step."""
+
+    def step(
+        self, state: SearchState, train_batch: Batch, valid_batch: Batch
+    ) -> tuple[SearchState, Metrics]:
+        """One pure, jittable step."""
+
+    def probabilities(self, state: SearchState) -> dict[str, np.ndarray]:
+        """Weight of each operation `[edges, operations]` by cell name."""
+
+    def genotype(self, state: SearchState) -> Genotype:
+        """The discrete architecture of a state."""
+
+
+class FirstOrderDarts:
+    """Liu et al. 2019 (arXiv 1806.09055), algorithm 1 with xi = 0.
+
+    The alphas move on the validation batch, at the present weights; then the weights
+    move on the training batch, at the new alphas.
+    """
+
+    def __init__(
+        self,
+        network: Supernet,
+        weight_optimiser: optax.GradientTransformation,
+        alpha_optimiser: optax.GradientTransformation,
+    ) -> None:
+        """Any optax transformations; those of DARTS are in `nas_jax.training`."""
+        self.network = network
+        self._weights = weight_optimiser
+        self._alphas = alpha_optimiser
+        self._live = network.mask.arrays()
+
+    def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> SearchState:
+        """Fresh weights and alphas for images of a shape (height, width, channels)."""
+        weight_key, alpha_key = jax.random.split(key)
+        alphas = init_alphas(self.network.mask.space, alpha_key)
+        images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+        shapes = abstract_variables(self.network, images, alphas)
+        params = init_variables(weight_key, shapes)["params"]
+        return SearchState(
+            params,
+            alphas,
+            self._weights.init(params),
+            self._alphas.init(alphas),
+            jnp.zeros((), jnp.int32),
+        )
+
+    def step(
+        self, state: SearchState, train_batch: Batch, valid_batch: Batch
+    ) -> tuple[SearchState, Metrics]:
+        """One step on two batches of float images `[B, H, W, C]` and labels `[B]`.
+
+        Returns:
+            The new state, and `valid_loss`, `valid_accuracy` (before the alphas move),
+            `train_loss` and `train_accuracy` (before the weights move).
+        """
+        params, alphas, weight_state, alpha_state, step = state
+        (valid_loss, valid_accuracy), gradient = jax.value_and_grad(
+            self._loss, argnums=1, has_aux=True
+        )(params, alphas, valid_batch)
+        updates, alpha_state = self._alphas.update(gradient, alpha_state, alphas)
+        alphas = optax.apply_updates(alphas, updates)
+        (train_loss, train_accuracy), gradient = jax.value_and_grad(
+            self._loss, has_aux=True
+        )(params, alphas, train_batch)
+        updates, weight_state = self._weights.update(gradient, weight_state, params)
+        params = optax.apply_updates(params, updates)
+        metrics = {
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "valid_loss": valid_loss,
+            "valid_accuracy": valid_accuracy,
+        }
+        return SearchState(params, alphas, weight_state, alpha_state, step + 1), metrics
+
+    def probabilities(self, state: SearchState) -> dict[str, np.ndarray]:
+        """Masked softmax of the alphas `[edges, operations]`; 0 for pruned ones."""
+        weights = mixture_weights(state.alphas, self._live)
+        return {name: np.asarray(w) for name, w in weights.items()}
+
+    def genotype(self, state: SearchState) -> Genotype:
+        """DARTS' discretisation of the present alphas."""
+        return discretise(self.network.mask, self.probabilities(state))
+
+    def _loss(
+        self, params: Any, alphas: dict[str, jax.Array], batch: Batch
+    ) -> tuple[jax.Array, jax.Array]:
+        images, labels = batch
+        weights = mixture_weights(alphas, self._live)
+        logits = self.network.apply({"params": params}, images, weights)
+        return loss_and_accuracy(logits, labels)

@@ -1,0 +1,150 @@
+"""The search loop: batches from the device, one compiled step, callbacks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from nas_jax.data import bilevel_epoch_order
+from nas_jax.memory import MemoryUse
+from nas_jax.oneshot.first_order import OneShotAlgorithm, SearchState
+from nas_jax.spaces import Genotype
+from nas_jax.training.batches import Augment, DeviceImages
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        genotype: The discretised architecture.
+        probabilities: Weight of each operation `[edges, operations]` by cell name.
+        state: The final state.
+    """
+
+    genotype: Genotype
+    probabilities: dict[str, np.ndarray]
+    state: SearchState
+
+
+class SearchStep:
+    """One compiled search step: gather, augment, update; the state is donated.
+
+    Attributes:
+        memory: Memory of the compiled program.
+    """
+
+    def __init__(
+        self,
+        algorithm: OneShotAlgorithm,
+        data: DeviceImages,
+        augment: Augment,
+        batch_size: int,
+        image_shape: tuple[int, int, int],
+    ) -> None:
+        """Trace and compile; nothing is allocated for it.
+
+        Args:
+            algorithm: The one-shot algorithm.
+            data: All training images, or their shapes.
+            augment: Applied to both batches.
+            batch_size: Images in either batch.
+            image_shape: Height, width and channels of a network input.
+        """
+
+        def step(
+            state: SearchState,
+            data: DeviceImages,
+            train: jax.Array,
+            valid: jax.Array,
+            key: jax.Array,
+        ) -> tuple[SearchState, dict[str, jax.Array]]:
+            keys = jax.random.split(jax.random.fold_in(key, state.step))
+            return algorithm.step(
+                state,
+                data.batch(train, keys[0], augment),
+                data.batch(valid, keys[1], augment),
+            )
+
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        state = abstract_state(algorithm, image_shape)
+        index = jax.ShapeDtypeStruct((batch_size,), np.int32)
+        lowered = jax.jit(step, donate_argnums=0).lower(state, data, index, index, key)
+        self._compiled = lowered.compile()
+        self.memory = MemoryUse.of(self._compiled)
+
+    def __call__(self, *args: Any) -> tuple[SearchState, dict[str, jax.Array]]:
+        """`(state, data, train index, valid index, key) -> (state, metrics)`."""
+        result: tuple[SearchState, dict[str, jax.Array]] = self._compiled(*args)
+        return result
+
+
+def abstract_state(
+    algorithm: OneShotAlgorithm, image_shape: tuple[int, int, int]
+) -> SearchState:
+    """Shapes and dtypes of a search state."""
+    state = algorithm.init(jax.random.key(0), image_shape)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+
+
+def search(
+    algorithm: OneShotAlgorithm,
+    data: DeviceImages,
+    weight_indices: np.ndarray,
+    alpha_indices: np.ndarray,
+    *,
+    augment: Augment,
+    image_shape: tuple[int, int, int],
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    compiled: SearchStep | None = None,
+    state: SearchState | None = None,
+    on_step: Callable[[int, Mapping[str, jax.Array], SearchState], Any] | None = None,
+    on_epoch: Callable[[int, SearchState], Any] | None = None,
+) -> SearchResult:
+    """Run a one-shot search; the same arguments give the same result.
+
+    Args:
+        algorithm: The one-shot algorithm.
+        data: All training images, on the device.
+        weight_indices: Examples that train the weights.
+        alpha_indices: Examples that train the alphas.
+        augment: Applied to every batch.
+        image_shape: Height, width and channels of a network input.
+        epochs: Passes over the examples of the weights.
+        batch_size: Images in a batch, for weights and for alphas alike.
+        seed: Draws initial values, orders and augmentation.
+        compiled: The step, where it has been compiled already.
+        state: Where to go on from, after any step. None starts anew.
+        on_step: Called after each step with its number from 1, metrics and state.
+        on_epoch: Called after each epoch with the number of finished epochs.
+    """
+    key = jax.random.key(seed)
+    init_key, step_key = jax.random.split(key)
+    if state is None:
+        state = algorithm.init(init_key, image_shape)
+    if compiled is None:
+        compiled = SearchStep(algorithm, data, augment, batch_size, image_shape)
+    done = int(state.step)
+    per_epoch = len(weight_indices) // batch_size
+    for epoch in range(done // max(per_epoch, 1), epochs):
+        orders = bilevel_epoch_order(
+            seed, epoch, weight_indices, alpha_indices, batch_size
+        )
+        # A run that was stopped inside an epoch goes on at the next batch.
+        rest = slice(done - epoch * per_epoch, None)
+        for train, valid in zip(*(order[rest] for order in orders), strict=True):
+            state, metrics = compiled(state, data, train, valid, step_key)
+            done += 1
+            if on_step is not None:
+                on_step(done, metrics, state)
+        if on_epoch is not None:
+            on_epoch(epoch + 1, state)
+    return SearchResult(
+        algorithm.genotype(state), algorithm.probabilities(state), state
+    )

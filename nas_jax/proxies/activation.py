@@ -1,0 +1,67 @@
+"""Proxies that read which ReLUs are active."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from nas_jax.errors import ConfigError
+from nas_jax.proxies.proxy import Batch, Proxy, ScoredNetwork, register_proxy
+
+
+def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
+    """Number of ReLUs on which two images agree, for each pair of images.
+
+        K = sum_k counts_k (x x^T + (1 - x)(1 - x)^T),  x = 1[input > 0]
+
+    Mellor et al. 2021 (arXiv 2006.04647), equation 2.
+
+    Args:
+        inputs: `[K, B, ...]`, what K stacked ReLUs receive.
+        counts: `[K]`, how many ReLUs receive it.
+
+    Returns:
+        `[B, B]` float32.
+    """
+    active = (inputs > 0).astype(jnp.float32).reshape(*inputs.shape[:2], -1)
+    both = jnp.einsum("kbp,kcp->kbc", active, active)
+    single = jnp.sum(active, axis=-1)
+    # (1 - x)(1 - x)^T = P - x 1^T - 1 x^T + x x^T, with P pixels.
+    agree = active.shape[-1] + 2 * both - single[:, :, None] - single[:, None, :]
+    return jnp.einsum("k,kbc->bc", counts.astype(jnp.float32), agree)
+
+
+def nwot(network: ScoredNetwork, batch: Batch) -> jax.Array:
+    """log |det K| of the kernel of activation patterns, summed over all ReLUs.
+
+    Mellor et al. 2021 (arXiv 2006.04647), equation 3.
+
+    Raises:
+        ConfigError: If the network cannot tell what its ReLUs receive.
+    """
+    if network.relu_inputs is None:
+        raise ConfigError(
+            "nwot needs what every ReLU receives; give ScoredNetwork a relu_inputs "
+            "function or choose another proxy"
+        )
+    pairs = network.relu_inputs(network.params, batch.images)
+    kernel = sum(hamming_kernel(*pair) for pair in pairs)
+    assert isinstance(kernel, jax.Array)
+    # Scaled to 1 on the diagonal: the determinant of B pixels' counts overflows.
+    scale = jnp.maximum(kernel[0, 0], 1.0)
+    log_det = jnp.linalg.slogdet(kernel / scale)[1]
+    return log_det + kernel.shape[0] * jnp.log(scale)
+
+
+NWOT = register_proxy(
+    Proxy(
+        "nwot",
+        nwot,
+        higher_is_better=True,
+        needs_labels=False,
+        needs_gradient=False,
+        norm="batch",
+        input_kind="data",
+        reference="arXiv 2006.04647, equations 2 and 3",
+    )
+)

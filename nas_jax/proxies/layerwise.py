@@ -1,0 +1,54 @@
+"""Sums over the layers of a network whose parameters may be stacked.
+
+A layer's weight is a kernel: what is left of a parameter without its stack axes has two
+axes or more. Scales, shifts and biases are not counted, as in zero-cost-nas, which sums
+over `Conv2d` and `Linear` weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Layer = Callable[..., jax.Array]
+
+
+def sum_over_weights(
+    per_element: Callable[..., jax.Array],
+    per_layer: Callable[[jax.Array], jax.Array],
+    live: Any,
+    *trees: Any,
+) -> jax.Array:
+    """Sum over live layers of `per_layer(sum of per_element(w1, w2, ...))`.
+
+    Args:
+        per_element: Elementwise function of one array from each tree.
+        per_layer: Elementwise function of the layers' sums.
+        live: 0/1 entries, see `ScoredNetwork.live`.
+        *trees: Trees like `live`: weights, gradients.
+
+    Returns:
+        A scalar.
+    """
+
+    def one(alive: jax.Array, *arrays: jax.Array) -> jax.Array:
+        if arrays[0].ndim - alive.ndim < 2:
+            return jnp.zeros(())
+        axes = tuple(range(alive.ndim, arrays[0].ndim))
+        return jnp.sum(alive * per_layer(jnp.sum(per_element(*arrays), axes)))
+
+    terms = jax.tree.leaves(jax.tree.map(one, live, *trees))
+    return jnp.sum(jnp.stack(terms))
+
+
+def count_parameters(live: Any, params: Any) -> jax.Array:
+    """Number of parameters in live layers, of all kinds, as a float scalar."""
+
+    def one(alive: jax.Array, array: jax.Array) -> jax.Array:
+        return jnp.sum(alive) * float(math.prod(array.shape[alive.ndim :]))
+
+    return jnp.sum(jnp.stack(jax.tree.leaves(jax.tree.map(one, live, params))))

@@ -1,0 +1,204 @@
+"""Train the network of a genotype from scratch, and test it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nas_jax.data import epoch_order
+from nas_jax.networks import (
+    DerivedNetwork,
+    abstract_variables,
+    init_variables,
+    num_parameters,
+)
+from nas_jax.training.batches import Augment, DeviceImages
+from nas_jax.training.losses import loss_and_accuracy
+
+
+class TrainState(NamedTuple):
+    """All that training carries from step to step; a pytree.
+
+    Attributes:
+        params: Weights.
+        batch_stats: Running statistics of batch normalisation.
+        optimiser_state: State of the optimiser.
+        step: Number of finished steps, int32.
+    """
+
+    params: Any
+    batch_stats: Any
+    optimiser_state: optax.OptState
+    step: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """A trained network.
+
+    Attributes:
+        state: The final state; `state.params` and `state.batch_stats` are the
+            variables of the network.
+        test_accuracy: Share of right answers on the test set.
+        test_loss: Mean cross-entropy on the test set.
+        parameters: Number of trainable numbers.
+    """
+
+    state: TrainState
+    test_accuracy: float
+    test_loss: float
+    parameters: int
+
+
+class Trainer:
+    """Compiled training and test steps of one network.
+
+    Attributes:
+        network: The network.
+        parameters: Number of trainable numbers.
+    """
+
+    def __init__(
+        self,
+        network: DerivedNetwork,
+        optimiser: optax.GradientTransformation,
+        augment: Augment,
+        prepare: Augment,
+        image_shape: tuple[int, int, int],
+    ) -> None:
+        """Compiled at the first call of each step.
+
+        Args:
+            network: The network of a genotype.
+            optimiser: Any optax transformation.
+            augment: Applied to training batches.
+            prepare: Applied to test batches; must not be random.
+            image_shape: Height, width and channels of a network input.
+        """
+        self.network = network
+        self._optimiser = optimiser
+        self._augment = augment
+        self._prepare = prepare
+        images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+        self._abstract = abstract_variables(network, images, train=True)
+        self.parameters = num_parameters(self._abstract)
+        self.step = jax.jit(self._step, donate_argnums=0)
+        self._test = jax.jit(self._test_batch)
+
+    def init(self, key: jax.Array) -> TrainState:
+        """Fresh weights."""
+        variables = init_variables(key, self._abstract)
+        params = variables["params"]
+        return TrainState(
+            params,
+            variables["batch_stats"],
+            self._optimiser.init(params),
+            jnp.zeros((), jnp.int32),
+        )
+
+    def _step(
+        self, state: TrainState, data: DeviceImages, index: jax.Array, key: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(key, state.step)
+        images, labels = data.batch(index, key, self._augment)
+
+        def loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            logits, changed = self.network.apply(
+                variables, images, train=True, mutable=["batch_stats"]
+            )
+            value, accuracy = loss_and_accuracy(logits, labels)
+            return value, (accuracy, changed["batch_stats"])
+
+        (value, (accuracy, stats)), gradient = jax.value_and_grad(loss, has_aux=True)(
+            state.params
+        )
+        updates, optimiser_state = self._optimiser.update(
+            gradient, state.optimiser_state, state.params
+        )
+        params = optax.apply_updates(state.params, updates)
+        new = TrainState(params, stats, optimiser_state, state.step + 1)
+        return new, {"train_loss": value, "train_accuracy": accuracy}
+
+    def _test_batch(
+        self, state: TrainState, data: DeviceImages, index: jax.Array, valid: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        images, labels = data.batch(index, jax.random.key(0), self._prepare)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        logits = self.network.apply(variables, images, train=False)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        right = (jnp.argmax(logits, axis=-1) == labels) & valid
+        return jnp.sum(jnp.where(valid, losses, 0)), jnp.sum(right)
+
+    def test(
+        self, state: TrainState, data: DeviceImages, batch_size: int
+    ) -> tuple[float, float]:
+        """Mean loss and accuracy on every image, each counted once.
+
+        The last batch is filled up with images that are not counted, so that all
+        batches have one shape.
+        """
+        count = data.labels.shape[0]
+        total, right = 0.0, 0
+        for start in range(0, count, batch_size):
+            index = np.arange(start, start + batch_size)
+            loss, correct = self._test(
+                state, data, np.minimum(index, count - 1), index < count
+            )
+            total, right = total + float(loss), right + int(correct)
+        return total / count, right / count
+
+
+def retrain(
+    trainer: Trainer,
+    data: DeviceImages,
+    test_data: DeviceImages,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    state: TrainState | None = None,
+    on_step: Callable[[int, Mapping[str, jax.Array], TrainState], Any] | None = None,
+    on_epoch: Callable[[int, TrainState, float, float], Any] | None = None,
+) -> TrainResult:
+    """Train for some epochs and test after each; the last test is the result.
+
+    Args:
+        trainer: The compiled steps.
+        data: Training images, on the device.
+        test_data: Test images, on the device.
+        epochs: Passes over the training images.
+        batch_size: Images in a batch; what does not fill one is left out of an epoch.
+        seed: Draws initial values, orders and augmentation.
+        state: Where to go on from, after any step. None starts anew.
+        on_step: Called after each step with its number from 1, metrics and state.
+        on_epoch: Called after each epoch with the number of finished epochs, the
+            state, and loss and accuracy on the test set.
+    """
+    init_key, step_key = jax.random.split(jax.random.key(seed))
+    state = trainer.init(init_key) if state is None else state
+    indices = np.arange(data.labels.shape[0], dtype=np.int32)
+    done = int(state.step)
+    loss, accuracy = float("nan"), float("nan")
+    per_epoch = max(1, len(indices) // batch_size)
+    first = done // per_epoch
+    if first >= epochs:
+        loss, accuracy = trainer.test(state, test_data, batch_size)
+    for epoch in range(first, epochs):
+        # A run that was stopped inside an epoch goes on at the next batch.
+        order = epoch_order(seed, epoch, indices, batch_size)
+        for index in order[done - epoch * per_epoch :]:
+            state, metrics = trainer.step(state, data, index, step_key)
+            done += 1
+            if on_step is not None:
+                on_step(done, metrics, state)
+        loss, accuracy = trainer.test(state, test_data, batch_size)
+        if on_epoch is not None:
+            on_epoch(epoch + 1, state, loss, accuracy)
+    return TrainResult(state, accuracy, loss, trainer.parameters)
