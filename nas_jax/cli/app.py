@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 import runpy
 import sys
 import traceback
@@ -73,21 +74,18 @@ def run(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     needed = [*["config"] * needs_config, *["workdir"] * needs_workdir]
+    if {"-h", "--help"} & set(arguments):
+        print(_help(help_text, _define_flags([], define_flags), needs_config))
+        return 0
     try:
-        values = _define_flags(arguments, define_flags)
-        _refuse_unknown_fields(arguments)
-        _parse(values, arguments)
-        if values["help"].value:
-            print(_help(help_text, values))
-            return 0
+        values = _parse(arguments, define_flags)
         for name in needed:
             if not values[name].present or not values[name].value:
                 raise ConfigError(f"--{name} is missing; --help shows the flags")
-        config = values["config"].value
-        config.validate()
+        values.config.validate()
         set_up_logging()
         command = (sys.argv[0], *arguments)
-        return main(Call(config, values["workdir"].value, values, command)) or 0
+        return main(Call(values.config, values.workdir, values, command)) or 0
     except NasJaxError as error:
         print("nas-jax: error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -200,14 +198,36 @@ def _line_in(path: Path, error: BaseException) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
+def _parse(
+    arguments: Sequence[str], define_flags: Callable[[flags.FlagValues], None] | None
+) -> flags.FlagValues:
+    """Parses the arguments; raises ConfigError where they are not understood."""
+    try:
+        arguments = flags.FlagValues().read_flags_from_files(arguments)
+        _refuse_unclear_config(arguments)
+        values = _define_flags(arguments, define_flags)
+        rest = values(["nas-jax", *arguments])[1:]
+    except flags.UnrecognizedFlagError as error:
+        paths = [p for p in config_fields() if p.split(".")[-1] == error.flagname]
+        hint = f"; did you mean --config.{paths[0]}?" if paths else ""
+        raise ConfigError(f"{error}{hint} (--help shows the flags)") from error
+    except flags.Error as error:
+        # absl wraps every ValueError: this one is load_config's own.
+        if isinstance(error.__context__, ConfigError):
+            raise error.__context__ from error
+        raise ConfigError(f"{error}{_allowed(str(error))}") from error
+    if rest:
+        raise ConfigError(
+            f"unexpected argument {rest[0]!r}; flags look like --name=value"
+        )
+    return values
+
+
 def _define_flags(
-    arguments: list[str], define_flags: Callable[[flags.FlagValues], None] | None
+    arguments: Sequence[str], define_flags: Callable[[flags.FlagValues], None] | None
 ) -> flags.FlagValues:
     """Defines all flags on values of their own, so that a process can run many."""
     values = flags.FlagValues()
-    flags.DEFINE_bool(
-        "help", False, "Show this text.", flag_values=values, short_name="h"
-    )
     config_flags.DEFINE_config_dataclass(
         "config",
         ExperimentConfig(),
@@ -226,49 +246,39 @@ def _define_flags(
     return values
 
 
-def _refuse_unknown_fields(arguments: list[str]) -> None:
-    """Raises ConfigError for the first override of a field that does not exist."""
-    fields = config_fields()
-    for argument in arguments:
-        flag = argument.partition("=")[0]
-        name = flag.lstrip("-").removeprefix("no")
-        path = name.removeprefix("config.")
-        if flag.startswith("-") and name.startswith("config.") and path not in fields:
-            raise ConfigError(_unknown_field(flag, path, list(fields)))
+def _refuse_unclear_config(arguments: Sequence[str]) -> None:
+    """Raises ConfigError for two configs, or for a field that does not exist."""
+    names = [argument.partition("=")[0] for argument in arguments]
+    if names.count("--config") + names.count("-config") > 1:
+        raise ConfigError("--config is given more than once; give one config file")
+    paths = list(config_fields())
+    for name in names:
+        override = re.fullmatch(r"--?(?:no)?config\.(.*)", name)
+        if override and override[1] not in paths:
+            raise ConfigError(f"{name}: {_unknown_field(override[1], paths)}")
 
 
-def _unknown_field(flag: str, path: str, paths: list[str]) -> str:
-    """Says what is wrong with a field, what was likely meant, and what there is."""
-    inside = [other for other in paths if other.startswith(f"{path}.")]
-    if inside:
-        names = ", ".join(other.removeprefix(f"{path}.") for other in inside)
-        return f"{flag} is a group of fields; set one of them: {names}"
+def _unknown_field(path: str, paths: list[str]) -> str:
+    """Says what was likely meant, and what there is where the path goes wrong."""
+    if fields := _members(path, paths):
+        return f"this is a group of fields; set one of them: {', '.join(fields)}"
     section = path.rpartition(".")[0]
-    near = [other for other in paths if other.rpartition(".")[0] == section] or paths
+    while not (fields := _members(section, paths)):
+        section = section.rpartition(".")[0]
     same_name = [other for other in paths if other.endswith(f".{path}")]
     nearest = same_name or get_close_matches(path, paths, n=1)
     hint = f"; did you mean --config.{nearest[0]}?" if nearest else "."
-    fields = f"fields of {section}" if near is not paths and section else "fields"
-    return f"{flag}: the config has no field {path!r}{hint} The {fields}: {', '.join(near)}"
+    return (
+        f"the config has no field {path!r}{hint} {section or 'The config'} has "
+        f"{', '.join(fields)}"
+    )
 
 
-def _parse(values: flags.FlagValues, arguments: list[str]) -> None:
-    """Parses the arguments; raises ConfigError where they are not understood."""
-    try:
-        rest = values(["nas-jax", *arguments])[1:]
-    except flags.UnrecognizedFlagError as error:
-        paths = [p for p in config_fields() if p.split(".")[-1] == error.flagname]
-        hint = f"; did you mean --config.{paths[0]}?" if paths else ""
-        raise ConfigError(f"{error}{hint} (--help shows the flags)") from error
-    except flags.Error as error:
-        # absl takes a ValueError apart: this is load_config's own message.
-        if isinstance(error.__context__, ConfigError):
-            raise error.__context__ from error
-        raise ConfigError(f"{error}{_allowed(str(error))}") from error
-    if rest:
-        raise ConfigError(
-            f"unexpected argument {rest[0]!r}; flags look like --name=value"
-        )
+def _members(section: str, paths: list[str]) -> list[str]:
+    """Names directly in a section, or in the whole config if the section is ''."""
+    prefix = f"{section}." if section else ""
+    inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+    return list(dict.fromkeys(path.partition(".")[0] for path in inside))
 
 
 def _allowed(message: str) -> str:
@@ -278,16 +288,20 @@ def _allowed(message: str) -> str:
     return f"; it takes {type_in_words(fields[path].type)}" if path in fields else ""
 
 
-def _help(help_text: str, values: flags.FlagValues) -> str:
+def _help(help_text: str, values: flags.FlagValues, needs_config: bool) -> str:
     """The help text: what the command does, its flags, the fields of the config."""
     lines = [help_text.strip(), "", "Flags:"]
-    placeholders = {"config": "=FILE[:ARGUMENT]", "workdir": "=FOLDER", "help": ""}
-    for flag in values.get_flags_for_module(__name__):
-        placeholder = placeholders.get(flag.name, "" if flag.boolean else "=VALUE")
-        lines += [f"  --{flag.name}{placeholder}", f"      {flag.help}"]
-    lines += ["", "Fields of the config, each set with --config.FIELD=VALUE:"]
-    for path, config_field in config_fields().items():
-        lines.append(f"  {path} = {config_field.default!r}")
+    placeholders = {"config": "FILE[:ARGUMENT]", "workdir": "FOLDER"}
+    for name in values:
+        if name == "config" and not needs_config:
+            continue
+        placeholder = placeholders.get(name, "VALUE")
+        shown = name if values[name].boolean else f"{name}={placeholder}"
+        lines += [f"  --{shown}", f"      {values[name].help}"]
+    if needs_config:
+        lines += ["", "Fields of the config, each set with --config.FIELD=VALUE:"]
+        for path, config_field in config_fields().items():
+            lines.append(f"  {path} = {config_field.default!r}")
     return "\n".join(lines)
 
 

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_jax.errors import GenotypeError
+from nas_jax.spaces import DARTS_OPS, Genotype, SpaceMask, darts_space, discretise
+
+SPACE = darts_space()
+FULL = SpaceMask.full(SPACE)
+SMALL = darts_space(2)
+SMALL_FULL = SpaceMask.full(SMALL)
+
+
+def small(rows: dict[int, dict[str, float]]) -> np.ndarray:
+    """Weights of the 5 edges (0, 2)(1, 2)(0, 3)(1, 3)(2, 3); 0.01 where not given."""
+    weights = np.full((5, 8), 0.01)
+    for edge, values in rows.items():
+        for op, value in values.items():
+            weights[edge, DARTS_OPS.index(op)] = value
+    return weights
+
+
+def test_by_hand() -> None:
+    normal = small(
+        {
+            0: {"sep_conv_3x3": 0.3, "skip_connect": 0.2},
+            1: {"none": 0.9, "avg_pool_3x3": 0.05},
+            # Node 3: strengths 0.4, 0.2 and 0.5, so edges 2 and 4, strongest first.
+            2: {"max_pool_3x3": 0.4},
+            3: {"dil_conv_3x3": 0.2, "none": 0.7},
+            4: {"dil_conv_5x5": 0.5},
+        }
+    )
+    reduce = small(
+        {
+            0: {"skip_connect": 0.2},
+            1: {"sep_conv_5x5": 0.6},
+            2: {"skip_connect": 0.1, "none": 0.85},
+            3: {"max_pool_3x3": 0.3},
+            4: {"avg_pool_3x3": 0.2},
+        }
+    )
+    genotype = discretise(SMALL_FULL, {"normal": normal, "reduce": reduce})
+    assert genotype == Genotype.parse(
+        SMALL,
+        "Genotype("
+        "normal=[('sep_conv_3x3', 0), ('avg_pool_3x3', 1), "
+        "('dil_conv_5x5', 2), ('max_pool_3x3', 0)], normal_concat=range(2, 4), "
+        "reduce=[('sep_conv_5x5', 1), ('skip_connect', 0), "
+        "('max_pool_3x3', 1), ('avg_pool_3x3', 2)], reduce_concat=range(2, 4))",
+    )
+
+
+def test_none_is_never_chosen() -> None:
+    weights = np.full((14, 8), 0.001)
+    weights[:, 0] = 0.993
+    genotype = discretise(FULL, {"normal": weights, "reduce": weights})
+    assert "none" not in str(genotype)
+
+
+def test_ties_go_to_the_lower_edge_and_the_earlier_operation() -> None:
+    weights = np.full((14, 8), 0.125)
+    genotype = discretise(FULL, {"normal": weights, "reduce": weights})
+    for cell in genotype.cells:
+        assert cell.genes == (("max_pool_3x3", 0), ("max_pool_3x3", 1)) * 4
+    weights[:, [4, 6]] = 0.5
+    genotype = discretise(FULL, {"normal": weights, "reduce": weights})
+    assert genotype.cells[0].genes == (("sep_conv_3x3", 0), ("sep_conv_3x3", 1)) * 4
+
+
+def test_pruned_operations_are_never_chosen() -> None:
+    weights = np.full((14, 8), 0.01)
+    weights[:, 4] = 0.9
+    weights[:, 3] = 0.05
+    mask = FULL.drop([("normal", e, "sep_conv_3x3") for e in range(14)])
+    genotype = discretise(mask, {"normal": weights, "reduce": weights})
+    assert {op for op, _ in genotype.cells[0].genes} == {"skip_connect"}
+    assert {op for op, _ in genotype.cells[1].genes} == {"sep_conv_3x3"}
+
+
+def test_edges_that_keep_only_none_are_never_chosen() -> None:
+    weights = np.full((14, 8), 0.01)
+    weights[[2, 3]] = 0.1
+    mask = FULL.drop([("reduce", 2, op) for op in DARTS_OPS[1:]])
+    genotype = discretise(mask, {"normal": weights, "reduce": weights})
+    # Node 3 of the reduction cell loses edge (0, 3) and takes (1, 3), then (2, 3).
+    assert [s for _, s in genotype.cells[0].genes[2:4]] == [0, 1]
+    assert [s for _, s in genotype.cells[1].genes[2:4]] == [1, 2]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_against_the_rule_written_plainly(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    arrays = {name: rng.random((14, 8)) < 0.6 for name in ("normal", "reduce")}
+    for array in arrays.values():
+        array[:, rng.integers(1, 8)] = True
+    mask = SpaceMask.from_arrays(SPACE, arrays)
+    # Few distinct values, so that ties are common.
+    weights = {name: rng.integers(0, 4, (14, 8)) / 4 for name in arrays}
+    genotype = discretise(mask, weights)
+    for cell in genotype.cells:
+        first = 0
+        for node in range(2, 6):
+            edges = []
+            for source in range(node):
+                row = weights[cell.name][first + source].copy()
+                row[~arrays[cell.name][first + source]] = -1
+                row[0] = -1
+                edges.append((row.max(), source, DARTS_OPS[int(row.argmax())]))
+            edges.sort(key=lambda edge: -edge[0])  # Stable: ties keep their order.
+            genes = cell.genes[2 * (node - 2) : 2 * (node - 1)]
+            assert genes == tuple((op, source) for _, source, op in edges[:2])
+            first += node
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_result_lies_in_the_mask(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights = {name: rng.dirichlet(np.ones(8), 14) for name in ("normal", "reduce")}
+    genotype = discretise(FULL, weights)
+    smaller = genotype.mask()
+    assert discretise(smaller, weights) == genotype
+
+
+def test_nan_is_refused() -> None:
+    weights = np.full((14, 8), 0.125)
+    broken = weights.copy()
+    broken[3, 4] = np.nan
+    with pytest.raises(GenotypeError, match="probabilities of 'reduce' hold NaN"):
+        discretise(FULL, {"normal": weights, "reduce": broken})
+
+
+def test_wrong_shape_is_refused() -> None:
+    weights = np.full((14, 8), 0.125)
+    with pytest.raises(
+        GenotypeError, match=r"'normal' have shape \(8, 14\); expected \(14, 8\)"
+    ):
+        discretise(FULL, {"normal": weights.T, "reduce": weights})
+
+
+def test_reduced_precision_gives_the_same_choice() -> None:
+    weights = np.linspace(0, 1, 112, dtype=np.float32).reshape(14, 8)
+    values = {"normal": weights, "reduce": weights[::-1]}
+    doubled = {name: value.astype(np.float64) for name, value in values.items()}
+    assert discretise(FULL, values) == discretise(FULL, doubled)

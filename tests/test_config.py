@@ -1,0 +1,236 @@
+"""The config: defaults that DARTS' code has, one error for all mistakes, JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_jax.config import (
+    RULES,
+    ExperimentConfig,
+    SearchConfig,
+    config_fields,
+    diff,
+    problems,
+)
+from nas_jax.errors import ConfigError
+
+# A field without a rule takes any value of its type. One that is forgotten shows here.
+WITHOUT_RULE = {"name", "data.path", "data.name", "data.flip", "space.mask"}
+
+
+def set_field(config: ExperimentConfig, path: str, value: Any) -> None:
+    *sections, name = path.split(".")
+    target: Any = config
+    for section in sections:
+        target = getattr(target, section)
+    setattr(target, name, value)
+
+
+def test_defaults_are_valid() -> None:
+    ExperimentConfig().validate()
+
+
+def test_defaults_are_those_of_darts() -> None:
+    # quark0/darts: arguments of cnn/train_search.py, then of cnn/train.py.
+    search, retrain = ExperimentConfig().search, ExperimentConfig().retrain
+    assert (search.channels, search.layers, search.epochs) == (16, 8, 50)
+    assert (search.batch_size, search.train_fraction) == (64, 0.5)
+    assert search.weight_learning_rate == 0.025
+    assert search.weight_learning_rate_min == 0.001
+    assert (search.weight_momentum, search.weight_decay) == (0.9, 3e-4)
+    assert search.gradient_clip == 5
+    assert (search.alpha_learning_rate, search.alpha_weight_decay) == (3e-4, 1e-3)
+    assert search.alpha_betas == (0.5, 0.999)
+    assert (retrain.channels, retrain.layers, retrain.epochs) == (36, 20, 600)
+    assert (retrain.batch_size, retrain.learning_rate) == (96, 0.025)
+    assert (retrain.momentum, retrain.weight_decay) == (0.9, 3e-4)
+    assert retrain.gradient_clip == 5
+
+
+def test_every_field_has_a_rule_or_needs_none() -> None:
+    paths = set(config_fields())
+    covered = {path for path in paths if {path, path.rpartition(".")[2]} & set(RULES)}
+    assert paths - covered == WITHOUT_RULE
+    last_parts = {path.rpartition(".")[2] for path in paths}
+    assert set(RULES) <= paths | last_parts
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "allowed"),
+    [
+        ("seed", -1, "from 0 to"),
+        ("data.seed", 2**32, "from 0 to"),
+        ("data.source", "cifar", "one of digits, npz, folder, tfds, synthetic"),
+        ("data.test_fraction", 0.0, "more than 0 and less than 1"),
+        ("data.test_fraction", 1.0, "more than 0 and less than 1"),
+        ("data.crop_padding", -1, "0 or more"),
+        ("data.flip", 1, "true or false"),
+        ("data.num_classes", 1, "2 or more"),
+        ("space.name", "darst", "one of darts"),
+        ("prune.level", 1.0, "0 or more and less than 1"),
+        ("prune.level", -0.1, "0 or more and less than 1"),
+        ("prune.proxies", (), "different names"),
+        ("prune.proxies", ("snip", "snip"), "different names"),
+        ("prune.proxies", ("nwot,snip",), "different names"),
+        ("prune.proxies", ["snip"], "a tuple of values, each a text"),
+        ("prune.proxies", ("snip", 3), "a tuple of values, each a text"),
+        ("prune.repeats", 0, "1 or more"),
+        ("prune.layers", 1, "2 or more"),
+        ("search.epochs", 0, "1 or more"),
+        ("search.epochs", 1.0, "a whole number"),
+        ("search.epochs", True, "a whole number"),
+        ("search.train_fraction", 1, "more than 0 and less than 1"),
+        ("search.weight_decay", math.nan, "a finite number"),
+        ("search.weight_decay", math.inf, "a finite number"),
+        ("search.weight_decay", "3e-4", "a finite number"),
+        ("search.weight_momentum", 1.0, "0 or more and less than 1"),
+        ("search.gradient_clip", 0.0, "more than 0"),
+        ("search.alpha_betas", (0.5, 1.0), "numbers of 0 or more and less than 1"),
+        ("search.alpha_betas", (0.5,), "a tuple of 2 values, each a finite number"),
+        ("search.remat", "waves", "one of none, wave, cell"),
+        ("retrain.learning_rate", 0.0, "more than 0"),
+        ("name", None, "a text"),
+        ("search", None, "a SearchConfig"),
+        ("retrain", SearchConfig(), "a RetrainConfig"),
+    ],
+)
+def test_wrong_value_is_named_with_what_is_allowed(
+    path: str, value: Any, allowed: str
+) -> None:
+    config = ExperimentConfig()
+    set_field(config, path, value)
+    (problem,) = problems(config)
+    assert problem.startswith(f"{path} is {value!r}: it must be ")
+    assert allowed in problem
+
+
+def test_whole_number_may_stand_for_a_float() -> None:
+    config = ExperimentConfig()
+    config.search.gradient_clip = 5
+    config.validate()
+
+
+@pytest.mark.parametrize(
+    ("source", "field"), [("npz", "path"), ("folder", "path"), ("tfds", "name")]
+)
+def test_source_that_needs_a_field(source: str, field: str) -> None:
+    config = ExperimentConfig()
+    config.data.source = source
+    (problem,) = problems(config)
+    assert problem.startswith(f"data.{field} is ''")
+    setattr(config.data, field, "something")
+    assert problems(config) == []
+
+
+def test_learning_rate_must_not_rise() -> None:
+    config = ExperimentConfig()
+    config.search.weight_learning_rate_min = 0.03
+    (problem,) = problems(config)
+    assert "search.weight_learning_rate_min is 0.03" in problem
+
+
+def test_one_error_lists_every_problem() -> None:
+    config = ExperimentConfig()
+    config.data.source = "npz"
+    config.search.epochs = 0
+    config.prune.level = 2.0
+    config.search.weight_learning_rate_min = 1.0
+    with pytest.raises(ConfigError) as caught:
+        config.validate()
+    message = str(caught.value)
+    assert message.startswith("4 problems in the config: ")
+    for part in (
+        "data.path",
+        "search.epochs is 0",
+        "prune.level is 2.0",
+        "weight_learning_rate_min is 1.0",
+        "--config.FIELD=VALUE",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_configs_do_not_share_sections() -> None:
+    first, second = ExperimentConfig(), ExperimentConfig()
+    first.search.epochs = 1
+    assert second.search.epochs == 50
+
+
+@given(
+    st.builds(
+        ExperimentConfig,
+        name=st.text(),
+        seed=st.integers(0, 2**32 - 1),
+        search=st.builds(
+            SearchConfig,
+            epochs=st.integers(1, 10**6),
+            weight_decay=st.floats(0, 1e300),
+            alpha_betas=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
+        ),
+    )
+)
+def test_json_round_trip_is_exact(config: ExperimentConfig) -> None:
+    text = config.to_json()
+    restored = ExperimentConfig.from_json(text)
+    assert restored == config
+    assert restored.to_json() == text
+    assert problems(restored) == []
+
+
+def test_json_that_lacks_a_field_gets_the_default() -> None:
+    restored = ExperimentConfig.from_json('{"search": {"epochs": 3}}')
+    expected = ExperimentConfig()
+    expected.search.epochs = 3
+    assert restored == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "not JSON"),
+        ("[]", "config is []: it must be an object"),
+        ('{"search": 3}', "config.search is 3: it must be an object"),
+        ('{"sed": 1}', "unknown fields sed: config has name, seed, data"),
+        (
+            '{"search": {"epoch": 1, "lr": 2}}',
+            "unknown fields epoch, lr: config.search has channels, layers, epochs",
+        ),
+    ],
+)
+def test_wrong_json_is_one_clear_error(text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.from_json(text)
+    assert expected in str(caught.value)
+
+
+def test_json_with_a_wrong_type_does_not_validate() -> None:
+    config = ExperimentConfig.from_json('{"search": {"epochs": "3"}}')
+    assert problems(config) == ["search.epochs is '3': it must be a whole number"]
+
+
+def test_diff_names_what_differs() -> None:
+    old, new = ExperimentConfig(), ExperimentConfig()
+    assert diff(old, new) == []
+    new.search.epochs = 3
+    new.prune.proxies = ("snip",)
+    new.name = "other"
+    assert diff(old, new) == [
+        'name: "experiment", now "other"',
+        'prune.proxies: ["nwot", "synflow", "snip", "grad_norm", "params"], '
+        'now ["snip"]',
+        "search.epochs: 50, now 3",
+    ]
+
+
+def test_json_is_that_of_the_nested_fields() -> None:
+    config = ExperimentConfig()
+    tree = json.loads(config.to_json())
+    assert list(tree) == [f.name for f in dataclasses.fields(config)]
+    assert tree["search"]["alpha_betas"] == [0.5, 0.999]
