@@ -55,9 +55,9 @@ class JsonlWriter:
         """
         self._path = Path(path)
         try:
+            keep = 0 if resume_step is None else self._bytes_until(resume_step)
             # Unbuffered: nothing is left to write when a disk was full.
             self._file = open(self._path, "ab", buffering=0)
-            keep = 0 if resume_step is None else self._bytes_until(resume_step)
             self._file.truncate(keep)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -120,6 +120,8 @@ class JsonlWriter:
 
     def _bytes_until(self, resume_step: int) -> int:
         """Length in bytes of the leading rows up to and with a step."""
+        if not self._path.exists():
+            return 0
         length = 0
         lines = self._path.read_bytes().splitlines(keepends=True)
         for number, line in enumerate(lines, start=1):

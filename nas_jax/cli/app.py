@@ -112,7 +112,7 @@ def configure_jax() -> None:
 
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen is None:
-        if jax.config.jax_compilation_cache_dir:
+        if jax.config.values["jax_compilation_cache_dir"]:
             return
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         chosen = str(Path(base) / "nas_jax" / "xla")

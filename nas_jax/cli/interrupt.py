@@ -46,8 +46,8 @@ class Interrupt:
         """
         if self.requested:
             raise Stopped(
-                f"{stage} stopped by SIGTERM and saved at step {step}; the same command "
-                "goes on from there"
+                f"{stage} stopped by SIGTERM and saved at step {step}; the same "
+                "command goes on from there"
             )
 
     def _request(self, number: int, frame: FrameType | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from nas_jax.cli import app
 
@@ -16,8 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run(call: app.Call) -> int:
         from nas_jax.report import summary_text, write_report
 
-        path = write_report(call.workdir)
-        print(summary_text(call.workdir))
+        workdir = Path(call.workdir)
+        path = write_report(workdir)
+        print(summary_text(workdir))
         print(f"report: {path}")
         return 0
 

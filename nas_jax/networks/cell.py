@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -50,7 +50,11 @@ class Cell(nn.Module):
             second: Output of the previous cell.
             weights: Architecture weights `[edges, operations]`, or None for ones.
         """
-        norm = {"norm": self.norm, "affine": self.discrete, "tracked": self.discrete}
+        norm: dict[str, Any] = {
+            "norm": self.norm,
+            "affine": self.discrete,
+            "tracked": self.discrete,
+        }
         states = [
             Projection(self.channels, self.reduce_first, **norm, name="preprocess_0")(
                 first

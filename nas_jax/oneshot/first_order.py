@@ -135,5 +135,6 @@ class FirstOrderDarts:
     ) -> tuple[jax.Array, jax.Array]:
         images, labels = batch
         weights = mixture_weights(alphas, self._live)
-        logits = self.network.apply({"params": params}, images, weights)
+        logits: Any = self.network.apply({"params": params}, images, weights)
+        assert isinstance(logits, jax.Array)
         return loss_and_accuracy(logits, labels)

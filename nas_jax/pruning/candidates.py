@@ -46,12 +46,15 @@ def scored_supernet(network: Supernet, params: Any, live: Live) -> ScoredNetwork
         _, sown = network.apply(
             {"params": params}, images, weights, mutable=["relu_inputs"]
         )
-        is_pair = lambda x: isinstance(x, tuple) and isinstance(x[0], jax.Array)  # noqa: E731
-        return jax.tree.leaves(sown["relu_inputs"], is_leaf=is_pair)
+        return jax.tree.leaves(sown["relu_inputs"], is_leaf=_is_pair)
 
     return ScoredNetwork(
         logits, params, live_layers(network, params, weights), relu_inputs
     )
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and isinstance(value[0], jax.Array)
 
 
 class CandidateScorer:
@@ -72,7 +75,6 @@ class CandidateScorer:
         self,
         network: Supernet,
         proxies: Sequence[str],
-        image_shape: tuple[int, int, int],
         at_once: int,
     ) -> None:
         """Nothing is traced yet.
@@ -80,7 +82,6 @@ class CandidateScorer:
         Args:
             network: The supernet.
             proxies: Names of registered proxies.
-            image_shape: Height, width and channels.
             at_once: Candidates that are computed side by side; the memory of the
                 program grows with it.
         """
@@ -90,9 +91,7 @@ class CandidateScorer:
         self._groups = _program_groups(proxies)
         self._network = network
         self._at_once = at_once
-        images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-        alphas = jax.eval_shape(lambda: zero_alphas(network.mask.space))
-        self._abstract = abstract_variables(network, images, alphas)
+        self._abstract: Any = None
         self._compiled: dict[tuple[str, ...], Any] = {}
 
     def __call__(self, key: jax.Array, batch: Batch, live: Live) -> np.ndarray:
@@ -106,9 +105,12 @@ class CandidateScorer:
         Returns:
             `[candidates, proxies]` float32.
         """
+        if self._abstract is None:
+            alphas = jax.eval_shape(lambda: zero_alphas(self._network.mask.space))
+            self._abstract = abstract_variables(self._network, batch.images, alphas)
         params = init_variables(key, self._abstract)["params"]
         stacked = {name: jnp.asarray(a, jnp.float32) for name, a in live.items()}
-        columns = {}
+        columns: dict[str, np.ndarray] = {}
         for group in self._groups:
             if group not in self._compiled:
                 self._compile(group, params, batch, stacked)

@@ -154,7 +154,8 @@ def prune(
             batch = batches(repeat)
             if scorer is None:
                 network = Supernet(base, channels, layers, num_classes)
-                shape = batch.images.shape[1:]
+                _, height, width, depth = batch.images.shape
+                shape = (height, width, depth)
                 scorer = CandidateScorer(network, proxies, shape, candidates_at_once)
             scores = scorer(jax.random.fold_in(key, repeat), batch, live)
             _check_whole(scores[0], proxies)
@@ -162,6 +163,7 @@ def prune(
             if progress is not None:
                 progress(repeat + 1)
         importance = np.stack(rows)
+        assert scorer is not None
         seconds = time.perf_counter() - start - scorer.compile_seconds
     dropped = _lowest(base, operations, importance, keep)
     pruned = base.drop(dropped)
@@ -169,9 +171,9 @@ def prune(
         pruned,
         _explain(mask, pruned, operations, importance, proxies),
         tuple(proxies),
-        scorer.compile_seconds if scorer else 0.0,
+        scorer.compile_seconds,
         seconds,
-        scorer.memory.peak_bytes if scorer and scorer.memory else 0,
+        scorer.memory.peak_bytes if scorer.memory else 0,
     )
 
 

@@ -131,7 +131,8 @@ class Trainer:
     ) -> tuple[jax.Array, jax.Array]:
         images, labels = data.batch(index, jax.random.key(0), self._prepare)
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        logits = self.network.apply(variables, images, train=False)
+        logits: Any = self.network.apply(variables, images, train=False)
+        assert isinstance(logits, jax.Array)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         right = (jnp.argmax(logits, axis=-1) == labels) & valid
         return jnp.sum(jnp.where(valid, losses, 0)), jnp.sum(right)

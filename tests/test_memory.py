@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from nas_jax.memory import MemoryUse
+
+
+def test_arguments_and_outputs_by_hand() -> None:
+    # 1000 float32 and 10 float32 in; 1000 float32 and one float32 out.
+    def function(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return x + 1, jnp.sum(y)
+
+    shapes = jnp.ones(1000), jnp.ones(10)
+    memory = MemoryUse.of(jax.jit(function).lower(*shapes).compile())
+    assert memory.argument_bytes == 4000 + 40
+    # A table of pointers comes with a result of several arrays.
+    assert 4000 + 4 <= memory.output_bytes <= 4000 + 4 + 64
+    assert memory.alias_bytes == 0
+
+
+def test_a_donated_argument_is_counted_once() -> None:
+    x = jnp.ones(1000)
+    kept = MemoryUse.of(jax.jit(lambda x: x + 1).lower(x).compile())
+    donated = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
+    memory = MemoryUse.of(donated)
+    assert memory.alias_bytes == 4000
+    assert memory.argument_bytes == memory.output_bytes == 4000
+    assert kept.peak_bytes - memory.peak_bytes == 4000
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_temporaries_grow_with_what_is_kept_inside(size: int) -> None:
+    # The product of two matrix products has to be held: at least one matrix.
+    x = jnp.ones((size, size))
+    compiled = jax.jit(lambda x: jnp.sum((x @ x) @ (x.T @ x))).lower(x).compile()
+    memory = MemoryUse.of(compiled)
+    assert memory.temp_bytes >= 4 * size * size
+    assert memory.peak_bytes == (
+        memory.temp_bytes
+        + memory.argument_bytes
+        + memory.output_bytes
+        - memory.alias_bytes
+    )
