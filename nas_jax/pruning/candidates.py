@@ -75,6 +75,7 @@ class CandidateScorer:
         self,
         network: Supernet,
         proxies: Sequence[str],
+        image_shape: tuple[int, int, int],
         at_once: int,
     ) -> None:
         """Nothing is traced yet.
@@ -82,6 +83,7 @@ class CandidateScorer:
         Args:
             network: The supernet.
             proxies: Names of registered proxies.
+            image_shape: Height, width and channels.
             at_once: Candidates that are computed side by side; the memory of the
                 program grows with it.
         """
@@ -91,7 +93,9 @@ class CandidateScorer:
         self._groups = _program_groups(proxies)
         self._network = network
         self._at_once = at_once
-        self._abstract: Any = None
+        images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+        alphas = jax.eval_shape(lambda: zero_alphas(network.mask.space))
+        self._abstract = abstract_variables(network, images, alphas)
         self._compiled: dict[tuple[str, ...], Any] = {}
 
     def __call__(self, key: jax.Array, batch: Batch, live: Live) -> np.ndarray:
@@ -105,9 +109,6 @@ class CandidateScorer:
         Returns:
             `[candidates, proxies]` float32.
         """
-        if self._abstract is None:
-            alphas = jax.eval_shape(lambda: zero_alphas(self._network.mask.space))
-            self._abstract = abstract_variables(self._network, batch.images, alphas)
         params = init_variables(key, self._abstract)["params"]
         stacked = {name: jnp.asarray(a, jnp.float32) for name, a in live.items()}
         columns: dict[str, np.ndarray] = {}

@@ -144,8 +144,9 @@ def prune(
         for cell, edge, op in candidate_operations(base)
         if len(base.edge(cell, edge)) > keep[cell]
     ]
-    scorer, seconds = None, 0.0
-    importance = np.zeros((repeats, 0, len(proxies)))
+    scorer: CandidateScorer | None = None
+    seconds = 0.0
+    importance = np.zeros((1, 0, len(proxies)))
     if operations:
         live = leave_one_out(base, operations)
         rows = []
@@ -171,9 +172,9 @@ def prune(
         pruned,
         _explain(mask, pruned, operations, importance, proxies),
         tuple(proxies),
-        scorer.compile_seconds,
+        scorer.compile_seconds if scorer else 0.0,
         seconds,
-        scorer.memory.peak_bytes if scorer.memory else 0,
+        scorer.memory.peak_bytes if scorer and scorer.memory else 0,
     )
 
 
