@@ -63,7 +63,8 @@ def data_of(leaf: jax.Array) -> np.ndarray[Any, Any]:
 
 def assert_same(actual: Any, expected: Any) -> None:
     """Same types of nodes, dtypes, shapes and bits."""
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    structure: Any = jax.tree.structure(actual)
+    assert structure == jax.tree.structure(expected)
     for one, other in zip(
         jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True
     ):
@@ -343,7 +344,7 @@ def test_unwritable_folder_is_one_clear_error(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("call", ["fsync", "rename"])
+@pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.rename"])
 def test_failed_save_leaves_the_checkpoints_of_before(
     copied: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -352,7 +353,7 @@ def test_failed_save_leaves_the_checkpoints_of_before(
 
     before = {path: path.read_bytes() for path in files_of(copied)}
     with monkeypatch.context() as patch:
-        patch.setattr(*((os, "fsync") if call == "fsync" else (Path, "rename")), fail)
+        patch.setattr(call, fail)
         with pytest.raises(CheckpointError, match="No space left on device"):
             Checkpoints(copied).save(3, make_state())
     assert {path: path.read_bytes() for path in files_of(copied)} == before

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from absl import logging
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -211,9 +212,7 @@ class FakeTerminal(io.StringIO):
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(
-        metrics.logging, "info", lambda text, *args: found.append(text % args)
-    )
+    monkeypatch.setattr(logging, "info", lambda text, *args: found.append(text % args))
     monkeypatch.setattr(metrics, "device_bytes_in_use", lambda: None)
     return found
 

@@ -427,9 +427,10 @@ def cache_setting() -> Iterator[Any]:
     """JAX's setting, put back after the test."""
     import jax
 
-    before = jax.config.jax_compilation_cache_dir
+    config: Any = jax.config
+    before = config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
-    yield jax.config
+    yield config
     jax.config.update("jax_compilation_cache_dir", before)
 
 

@@ -34,7 +34,7 @@ def test_scale_and_shift() -> None:
 
 def test_running_statistics() -> None:
     module = BatchNorm(affine=True, tracked=True)
-    variables = module.init(jax.random.key(0), jnp.asarray(X))
+    variables = jax.jit(module.init)(jax.random.key(0), jnp.asarray(X))
     stats = variables["batch_stats"]
     np.testing.assert_array_equal(stats["mean"], np.zeros((2, 2)))
     np.testing.assert_array_equal(stats["variance"], np.ones((2, 2)))
@@ -81,6 +81,7 @@ def test_gradient_against_numbers() -> None:
     # In the direction of the input itself the output does not change.
     x = jnp.asarray(X[:1, :, :2, :2])
 
+    @jax.jit
     def loss(x: jax.Array) -> jax.Array:
         return jnp.sum(jnp.sin(BatchNorm().apply({}, x)))
 

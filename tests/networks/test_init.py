@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
@@ -28,6 +29,7 @@ def derived() -> DerivedNetwork:
     return DerivedNetwork(Genotype.parse(SPACE, text), 4, 3, 4)
 
 
+@functools.cache
 def supernet_shapes() -> dict[str, object]:
     return abstract_variables(SUPERNET, IMAGES, zero_alphas(SPACE))
 
