@@ -90,6 +90,7 @@ def test_every_field_has_a_rule_or_needs_none() -> None:
         ("search.weight_decay", math.nan, "a finite number"),
         ("search.weight_decay", math.inf, "a finite number"),
         ("search.weight_decay", "3e-4", "a finite number"),
+        ("search.weight_decay", True, "a finite number"),
         ("search.weight_momentum", 1.0, "0 or more and less than 1"),
         ("search.gradient_clip", 0.0, "more than 0"),
         ("search.alpha_betas", (0.5, 1.0), "numbers of 0 or more and less than 1"),

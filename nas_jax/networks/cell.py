@@ -55,12 +55,11 @@ class Cell(nn.Module):
             "affine": self.discrete,
             "tracked": self.discrete,
         }
-        states = [
-            Projection(self.channels, self.reduce_first, **norm, name="preprocess_0")(
-                first
-            ),
-            Projection(self.channels, False, **norm, name="preprocess_1")(second),
-        ]
+        shrink = Projection(
+            self.channels, self.reduce_first, **norm, name="preprocess_0"
+        )
+        keep = Projection(self.channels, False, **norm, name="preprocess_1")
+        states = {0: shrink(first), 1: keep(second)}
         sums: dict[int, jax.Array] = {}
         module = nn.remat(Wave) if self.remat == "wave" else Wave
         for index, ops in enumerate(self.plan.waves):
@@ -72,11 +71,10 @@ class Cell(nn.Module):
                 pool_norm=not self.discrete,
                 name=f"wave_{index}",
             )
-            for target, value in wave(tuple(states), weights).items():
+            for target, value in wave(dict(states), weights).items():
                 sums[target] = sums[target] + value if target in sums else value
-            # A node is a source of the next wave once all its edges are in.
-            while len(states) in sums and self._complete(len(states), index):
-                states.append(sums[len(states)])
+            # A node is a source once all its edges are in; a later node may be first.
+            states |= {n: sums[n] for n in sums if self._complete(n, index)}
         return jnp.concatenate([states[s] for s in self.plan.concat], axis=-1)
 
     def _complete(self, node: int, wave: int) -> bool:

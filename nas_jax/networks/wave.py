@@ -8,7 +8,7 @@ identities are computed once for each source, whatever the number of its edges.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -77,12 +77,12 @@ class Wave(nn.Module):
 
     @nn.compact
     def __call__(
-        self, states: Sequence[jax.Array], weights: jax.Array | None
+        self, states: Mapping[int, jax.Array], weights: jax.Array | None
     ) -> dict[int, jax.Array]:
         """Sums by target node.
 
         Args:
-            states: All states that exist, each `[B, H, W, C]`.
+            states: The states that exist by index, each `[B, H, W, C]`.
             weights: Architecture weights `[edges, operations]`, or None for ones.
         """
         sources = sorted({o.source for o in self.ops})

@@ -187,14 +187,20 @@ def _check_cell(spec: CellSpec, cell: CellGenotype) -> None:
                 raise GenotypeError(
                     f"cell {cell.name!r}: node {node} cannot take state {source}"
                 )
-    states = range(spec.num_inputs + spec.num_nodes)
+        sources = [source for _, source in genes]
+        if len(set(sources)) != len(sources):
+            raise GenotypeError(
+                f"cell {cell.name!r}: node {node} takes a state twice, {sources}; its "
+                "edges come from different states"
+            )
     if not cell.concat or len(set(cell.concat)) != len(cell.concat):
         raise GenotypeError(
             f"cell {cell.name!r}: concat {cell.concat} repeats or empty"
         )
-    if any(state not in states for state in cell.concat):
+    if any(state not in spec.nodes for state in cell.concat):
         raise GenotypeError(
-            f"cell {cell.name!r}: concat {cell.concat} must hold states of {states}"
+            f"cell {cell.name!r}: concat {cell.concat} must hold states of the nodes, "
+            f"{list(spec.nodes)}"
         )
 
 
@@ -222,7 +228,7 @@ def _genes(spec: CellSpec, value: object) -> tuple[Gene, ...]:
 def _json_fields(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise GenotypeError(f"the genotype is not JSON: {error}") from None
     if isinstance(data.get("genotype"), dict):
         return dict(data["genotype"])
@@ -270,6 +276,6 @@ def _literal(field: str, node: ast.expr) -> Any:
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         pass
     raise GenotypeError(
-        f"genotype field {field!r} holds {ast.unparse(node)[:60]!r}; only lists of "
+        f"genotype field {field!r} holds a {type(node).__name__}; only lists of "
         "literals and range(a, b) are allowed: code is never run"
     )

@@ -32,8 +32,12 @@ class SpaceMask:
     kept: Kept
 
     def __post_init__(self) -> None:
+        kept = []
         for cell, edges in zip(self.space.cells, self.kept, strict=True):
             _check_cell(cell, edges)
+            kept.append(tuple(tuple(o for o in cell.ops if o in e) for e in edges))
+        # One order of operations, so that equal masks compare equal.
+        object.__setattr__(self, "kept", tuple(kept))
 
     @classmethod
     def full(cls, space: SearchSpace) -> SpaceMask:
@@ -75,7 +79,7 @@ class SpaceMask:
         """
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise MaskError(f"the mask is not JSON: {error}") from None
         if isinstance(data, dict) and isinstance(data.get("mask"), dict):
             data = data["mask"]
@@ -146,7 +150,13 @@ class SpaceMask:
             MaskError: If one of them is not kept, or if an edge is left empty.
         """
         gone = set(operations)
+        known = set(self.space.operations())
         for cell, edge, op in gone:
+            if (cell, edge, op) not in known:
+                raise MaskError(
+                    f"space {self.space.name!r} has no operation {op!r} on edge {edge} "
+                    f"of a cell {cell!r}"
+                )
             if not self.keeps(cell, edge, op):
                 raise MaskError(f"{op!r} is not kept on edge {edge} of {cell!r}")
         return self._where(lambda *operation: operation not in gone)
@@ -159,7 +169,11 @@ class SpaceMask:
 
     def __le__(self, other: SpaceMask) -> bool:
         """Whether `other` keeps everything that this mask keeps."""
-        return self.space == other.space and (self & other) == self
+        return self.space == other.space and all(
+            set(mine) <= set(theirs)
+            for cell, others in zip(self.kept, other.kept, strict=True)
+            for mine, theirs in zip(cell, others, strict=True)
+        )
 
     def _where(self, keep: Callable[[str, int, str], bool]) -> SpaceMask:
         kept = tuple(
@@ -190,11 +204,7 @@ def _parse_cell(cell: CellSpec, rows: object) -> tuple[tuple[str, ...], ...]:
                 f"edge {edge} of cell {cell.name!r} must be a list of operation "
                 f"names; got {_short(ops)}"
             )
-        if len(set(ops)) != len(ops):
-            raise MaskError(f"edge {edge} of cell {cell.name!r} repeats in {ops}")
-        # Unknown names stay in, so that the check below names them.
-        known = [op for op in cell.ops if op in ops]
-        parsed.append(tuple(known + [op for op in ops if op not in cell.ops]))
+        parsed.append(tuple(ops))
     return tuple(parsed)
 
 
@@ -211,6 +221,10 @@ def _check_cell(cell: CellSpec, edges: tuple[tuple[str, ...], ...]) -> None:
                     f"{where} keeps unknown operation {op!r}; allowed: "
                     f"{', '.join(cell.ops)}"
                 )
+        if len(set(ops)) != len(ops):
+            raise MaskError(
+                f"edge {index} of cell {cell.name!r} repeats an operation: {list(ops)}"
+            )
         if not ops:
             raise MaskError(
                 f"{where} keeps no operation: the mask cuts it. Keep at least one "

@@ -136,9 +136,6 @@ SHALLOW_AFTER_DEEP: list[Gene] = [
 ]
 
 
-@pytest.mark.xfail(
-    raises=IndexError, reason="a wave reads state 4 before state 3 is complete"
-)
 @pytest.mark.parametrize("kind", ["derived", "supernet"])
 def test_shallow_node_after_a_deep_one(kind: str) -> None:
     genotype = darts(SHALLOW_AFTER_DEEP)

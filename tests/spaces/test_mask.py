@@ -68,9 +68,6 @@ def test_drop_of_what_is_not_kept() -> None:
 @pytest.mark.parametrize(
     "operation", [("normal", -1, "none"), ("normal", 14, "none"), ("other", 0, "none")]
 )
-@pytest.mark.xfail(
-    reason="drop ignores edge -1, and raises IndexError or KeyError otherwise"
-)
 def test_drop_of_an_unknown_place(operation: tuple[str, int, str]) -> None:
     with pytest.raises(MaskError):
         FULL.drop([operation])
@@ -110,7 +107,6 @@ def test_less_or_equal_is_inclusion(a: SpaceMask, b: SpaceMask) -> None:
         assert not inside
 
 
-@pytest.mark.xfail(reason="<= raises where the intersection is not a valid mask")
 def test_masks_without_a_common_mask_compare() -> None:
     left, right = (
         SpaceMask(SPACE, (((op,),) * 14,) * 2)
@@ -252,7 +248,6 @@ def test_repeated_operations() -> None:
         SpaceMask.from_json(SPACE, as_json(cells))
 
 
-@pytest.mark.xfail(reason="only from_json checks for repeats and restores the order")
 @pytest.mark.parametrize("ops", [("skip_connect",) * 2, DARTS_OPS[::-1]])
 def test_kept_is_canonical(ops: tuple[str, ...]) -> None:
     try:
@@ -276,7 +271,6 @@ def test_not_json(text: str) -> None:
         SpaceMask.from_json(SPACE, text)
 
 
-@pytest.mark.xfail(reason="RecursionError and ValueError of json.loads get out")
 @pytest.mark.parametrize("text", ["[" * 100_000, "[" + "9" * 5000 + "]"])
 def test_json_that_python_cannot_read(text: str) -> None:
     with pytest.raises(MaskError, match="the mask is not JSON: "):
