@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nas_jax.networks import Supernet, abstract_variables, zero_alphas
+from nas_jax.networks import Supernet, abstract_variables, init_variables, zero_alphas
 from nas_jax.networks.backbone import places
 from nas_jax.networks.liveness import live_layers
 from nas_jax.networks.plan import plan_supernet
@@ -70,7 +70,8 @@ def test_dead_layers_have_no_gradient() -> None:
     weights = {c.name: jnp.full((5, 4), 0.25) for c in SPACE.cells}
     weights["reduce"] = weights["reduce"].at[1, 2].set(0).at[4, 2].set(0)
     images = jax.random.normal(jax.random.key(0), (2, 4, 4, 2))
-    params = jax.jit(network.init)(jax.random.key(1), images, weights)["params"]
+    abstract = abstract_variables(network, images, weights)
+    params = init_variables(jax.random.key(1), abstract)["params"]
 
     @jax.jit
     @jax.grad

@@ -48,8 +48,8 @@ def alphas() -> dict[str, jax.Array]:
     }
 
 
-def supernet(mask: SpaceMask, remat: Remat = "none") -> Supernet:
-    return Supernet(mask, channels=2, layers=3, num_classes=3, remat=remat)
+def supernet(mask: SpaceMask, remat: Remat = "none", layers: int = 3) -> Supernet:
+    return Supernet(mask, channels=2, layers=layers, num_classes=3, remat=remat)
 
 
 def shapes(mask: SpaceMask) -> Variables:
@@ -253,11 +253,19 @@ SMALL = FULL.drop(
 )
 
 
+@functools.cache
+def small_params() -> dict[str, Any]:
+    """Of one (reduction) cell: enough to compare programs, and quick to compile."""
+    network = supernet(SMALL, layers=1)
+    abstract = abstract_variables(network, jnp.asarray(IMAGES), zero_alphas(SPACE))
+    return dict(init_variables(jax.random.key(0), abstract)["params"])
+
+
 def test_remat_changes_nothing() -> None:
-    params = init_variables(jax.random.key(0), shapes(SMALL))["params"]
+    params = small_params()
     results = []
     for remat in ("none", "wave", "cell"):
-        network = supernet(SMALL, remat)
+        network = supernet(SMALL, remat, layers=1)
 
         def loss(
             p: Any, a: dict[str, jax.Array], network: Supernet = network
@@ -298,22 +306,22 @@ def test_second_call_does_not_trace_again() -> None:
         traces += 1
         return network.apply(variables, IMAGES, weights)
 
-    params = subset(full_variables()["params"], SMALL)
+    params = small_params()
     results = []
     for scale in (1.0, -1.0):
         # Another network object with an equal mask; other values.
         mask = SpaceMask.from_json(SPACE, SMALL.to_json())
         scaled = {name: scale * alpha for name, alpha in alphas().items()}
         weights = mixture_weights(scaled, SMALL.arrays())
-        results.append(logits(supernet(mask), {"params": params}, weights))
+        results.append(logits(supernet(mask, layers=1), {"params": params}, weights))
     assert traces == 1
     assert not np.allclose(*results)
 
 
 def test_identity_norm_is_homogeneous() -> None:
     # Without normalisation and bias every operation scales with its input.
-    network = Supernet(SMALL, 2, 3, 3, norm="identity")
-    params = jax.tree.map(jnp.abs, subset(full_variables()["params"], SMALL))
+    network = Supernet(SMALL, 2, 1, 3, norm="identity")
+    params = jax.tree.map(jnp.abs, small_params())
     weights = mixture_weights(alphas(), SMALL.arrays())
     apply = jax.jit(network.apply)
     one, two = (
