@@ -121,7 +121,8 @@ def search(
         seed: Draws initial values, orders and augmentation.
         compiled: The step, where it has been compiled already.
         state: Where to go on from, after any step. None starts anew.
-        on_step: Called after each step with its number from 1, metrics and state.
+        on_step: Called after each step with its number from 1, metrics and state. The
+            next step takes over the state's memory: copy what must outlive the call.
         on_epoch: Called after each epoch with the number of finished epochs.
     """
     key = jax.random.key(seed)

@@ -112,7 +112,7 @@ def prune(
 
     with N the untrained supernet of all candidates. `none` goes first and without a
     score: discretisation never selects it. Then the operations with the lowest mean
-    importance over the repeats go, edge by edge; ties go to the later operation.
+    importance over the repeats go, edge by edge; of equal ones the later goes first.
 
     Args:
         mask: The space, or what an earlier mask keeps of it.
@@ -131,6 +131,11 @@ def prune(
         ConfigError: On an unknown proxy, a level outside [0, 1), or a proxy that is
             not finite on the whole supernet.
     """
+    if not proxies or len(set(proxies)) != len(proxies) or repeats < 1:
+        raise ConfigError(
+            f"proxies {tuple(proxies)} and repeats {repeats}: pruning needs one or more "
+            "different proxies and at least one repeat"
+        )
     for name in proxies:
         get_proxy(name)
     keep = {c.name: operations_to_keep(len(c.ops), level) for c in mask.space.cells}
@@ -183,7 +188,8 @@ def _check_whole(whole: np.ndarray, proxies: Sequence[str]) -> None:
         if not np.isfinite(value) or value == 0:
             raise ConfigError(
                 f"proxy {name!r} is {value} on the whole supernet, so it cannot rank "
-                "operations; choose other proxies, fewer layers or fewer channels"
+                "operations; choose other proxies, a batch without repeated images, "
+                "or a smaller network"
             )
 
 

@@ -178,7 +178,8 @@ def retrain(
         batch_size: Images in a batch; what does not fill one is left out of an epoch.
         seed: Draws initial values, orders and augmentation.
         state: Where to go on from, after any step. None starts anew.
-        on_step: Called after each step with its number from 1, metrics and state.
+        on_step: Called after each step with its number from 1, metrics and state. The
+            next step takes over the state's memory: copy what must outlive the call.
         on_epoch: Called after each epoch with the number of finished epochs, the
             state, and loss and accuracy on the test set.
     """
