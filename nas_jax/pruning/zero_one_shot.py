@@ -133,8 +133,8 @@ def prune(
     """
     if not proxies or len(set(proxies)) != len(proxies) or repeats < 1:
         raise ConfigError(
-            f"proxies {tuple(proxies)} and repeats {repeats}: pruning needs one or more "
-            "different proxies and at least one repeat"
+            f"proxies {tuple(proxies)} and repeats {repeats}: pruning needs one or "
+            "more different proxies and at least one repeat"
         )
     for name in proxies:
         get_proxy(name)
