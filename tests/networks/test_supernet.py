@@ -274,7 +274,8 @@ def test_remat_changes_nothing() -> None:
             return jnp.mean(jnp.square(network.apply({"params": p}, IMAGES, weights)))
 
         results.append(jax.jit(jax.value_and_grad(loss, (0, 1)))(params, alphas()))
-    assert float(results[0][0]) > 0
+    largest = [float(jnp.abs(g).max()) for g in jax.tree.leaves(results[0][1])]
+    assert sorted(largest)[len(largest) // 2] > 1e-3
     for other in results[1:]:
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_jax.errors import MaskError
@@ -73,6 +73,7 @@ def test_drop_of_an_unknown_place(operation: tuple[str, int, str]) -> None:
         FULL.drop([operation])
 
 
+@settings(max_examples=30)
 @given(masks(), masks())
 def test_and_is_the_intersection(a: SpaceMask, b: SpaceMask) -> None:
     expected = {n: a.arrays()[n] & b.arrays()[n] for n in ("normal", "reduce")}
@@ -88,6 +89,7 @@ def test_and_is_the_intersection(a: SpaceMask, b: SpaceMask) -> None:
     assert both <= a and both <= b
 
 
+@settings(max_examples=30)
 @given(masks())
 def test_order_of_masks(mask: SpaceMask) -> None:
     assert mask <= mask
@@ -96,6 +98,7 @@ def test_order_of_masks(mask: SpaceMask) -> None:
     assert mask & FULL == mask == mask & mask
 
 
+@settings(max_examples=30)
 @given(masks(), masks())
 def test_less_or_equal_is_inclusion(a: SpaceMask, b: SpaceMask) -> None:
     pairs = zip(a.arrays().values(), b.arrays().values(), strict=True)
@@ -122,6 +125,7 @@ def test_masks_of_different_spaces() -> None:
         FULL & other
 
 
+@settings(max_examples=30)
 @given(masks())
 def test_json_round_trip(mask: SpaceMask) -> None:
     again = SpaceMask.from_json(SPACE, mask.to_json())
@@ -130,6 +134,7 @@ def test_json_round_trip(mask: SpaceMask) -> None:
     assert SpaceMask.from_json(SPACE, json.dumps(mask.to_dict())) == mask
 
 
+@settings(max_examples=30)
 @given(masks())
 def test_arrays_round_trip(mask: SpaceMask) -> None:
     arrays = mask.arrays()
@@ -141,6 +146,7 @@ def test_arrays_round_trip(mask: SpaceMask) -> None:
     assert SpaceMask.from_arrays(SPACE, numbers) == mask
 
 
+@settings(max_examples=30)
 @given(masks(), st.randoms())
 def test_hand_edited_order_does_not_matter(mask: SpaceMask, random: Any) -> None:
     cells = cells_of(mask)
