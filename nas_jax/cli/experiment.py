@@ -14,16 +14,19 @@ def main(
     argv: Sequence[str] | None,
     help_text: str,
     define_flags: Callable[[flags.FlagValues], None] | None = None,
+    check: Callable[..., object] | None = None,
 ) -> int:
     """Run one command on an experiment.
 
-    Data, space and image size are checked before the workdir is touched.
+    Data, space, image and batch sizes are checked before the workdir is touched.
 
     Args:
         stage: Called with the experiment, an open `Interrupt` and the `app.Call`.
         argv: Arguments without the program's name; None takes those of the process.
         help_text: What the command does.
         define_flags: Defines the command's own flags.
+        check: Raises NasJaxError where they are wrong; called with the `app.Call` and
+            the space, before the workdir is touched.
 
     Returns:
         The exit code: 0 also when SIGTERM stopped the run after it was saved.
@@ -37,6 +40,8 @@ def main(
 
         app.configure_jax()
         dataset, space, start = stages.load_data(call.config)
+        if check is not None:
+            check(call, space)
         workdir = Workdir.open(
             call.workdir,
             call.config.to_json(),

@@ -54,13 +54,14 @@ def unknown_command(name: str) -> str:
     names = [command.name for command in COMMANDS]
     if name.startswith("-"):
         return (
-            f"nas-jax: {name!r} stands where a command is expected; put one of "
+            f"nas-jax: error: {name!r} stands where a command is expected; put one of "
             f"{', '.join(names)} before the flags."
         )
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
     return (
-        f"nas-jax: unknown command {name!r}. {hint}The commands are {', '.join(names)}."
+        f"nas-jax: error: unknown command {name!r}. {hint}The commands are "
+        f"{', '.join(names)}."
     )
 
 

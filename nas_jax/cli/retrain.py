@@ -16,7 +16,7 @@ HELP = "Train a genotype from scratch and measure its accuracy (retrain.json)."
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return experiment.main(_stage, argv, HELP, _define_flags)
+    return experiment.main(_stage, argv, HELP, _define_flags, _genotype)
 
 
 def _define_flags(values: flags.FlagValues) -> None:
@@ -29,20 +29,29 @@ def _define_flags(values: flags.FlagValues) -> None:
     )
 
 
-def _stage(run: Any, interrupt: Any, call: Any) -> None:
-    from nas_jax.cli import stages
+def _genotype(call: Any, space: Any) -> Any:
+    from nas_jax.errors import GenotypeError
     from nas_jax.spaces import Genotype
+    from nas_jax.workdir import Workdir
 
     text = call.flags["genotype"].value
-    if text:
-        # A genotype's text is longer than any file name may be.
-        is_file = len(text) < 250 and Path(text).is_file()
-        genotype = Genotype.parse(
-            run.space, Path(text).read_text() if is_file else text
-        )
-    else:
-        stored = run.workdir.read_json("genotype.json")
-        genotype = Genotype.parse(run.space, stored["text"])
+    if not text:
+        text = Workdir(call.workdir).read_json("genotype.json")["text"]
+    # A genotype's text is longer than any file name may be.
+    elif len(text) < 250 and Path(text).is_file():
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise GenotypeError(
+                f"cannot read the genotype in {text}: {error}; give a text file"
+            ) from error
+    return Genotype.parse(space, text)
+
+
+def _stage(run: Any, interrupt: Any, call: Any) -> None:
+    from nas_jax.cli import stages
+
+    genotype = _genotype(call, run.space)
     result = {**stages.retrain(run, genotype, interrupt), "genotype": str(genotype)}
     run.workdir.write_json("retrain.json", result)
     print(f"test accuracy {result['test_accuracy']:.4f}")

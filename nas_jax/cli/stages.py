@@ -16,7 +16,7 @@ from nas_jax import data, oneshot, pruning, training
 from nas_jax.checkpoint import Checkpoints
 from nas_jax.cli.interrupt import Interrupt
 from nas_jax.config import ExperimentConfig, SearchConfig
-from nas_jax.errors import MaskError
+from nas_jax.errors import ConfigError, MaskError
 from nas_jax.metrics import JsonlWriter, Progress
 from nas_jax.networks import DerivedNetwork, Supernet, check_image
 from nas_jax.proxies import Batch, get_proxy
@@ -89,7 +89,23 @@ def load_data(config: ExperimentConfig) -> tuple[data.Dataset, SearchSpace, Spac
     height, width, _ = dataset.image_shape
     for stage in (config.prune, config.search, config.retrain):
         check_image(height, width, stage.layers)
+    _check_batches(config, dataset.num_train)
     return dataset, space, start
+
+
+def _check_batches(config: ExperimentConfig, num_train: int) -> None:
+    parts = data.bilevel_split(num_train, config.search.train_fraction, config.seed)
+    for name, batch_size, images in (
+        ("prune", config.prune.batch_size, num_train),
+        ("search", config.search.batch_size, min(map(len, parts))),
+        ("retrain", config.retrain.batch_size, num_train),
+    ):
+        if batch_size > images:
+            raise ConfigError(
+                f"{name}.batch_size is {batch_size}, but {name} draws batches from "
+                f"{images} of the {num_train} training images; pass "
+                f"--config.{name}.batch_size={images} or less, or give more images"
+            )
 
 
 def _read(path: str) -> str:

@@ -1,0 +1,129 @@
+"""Runs that a signal ends in the middle, and that go on to the same result."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+# Sends a signal to its own process right after a row was written: a real signal, at a
+# step that does not depend on the machine's speed.
+DRIVER = """
+import os, sys
+from pathlib import Path
+from nas_jax.cli import run, stages
+
+log, step, number, every, *arguments = sys.argv[1:]
+stages.CHECKPOINT_SECONDS = float(every)
+
+
+class Writer(stages.JsonlWriter):
+    def __init__(self, path, resume_step=None):
+        super().__init__(path, resume_step)
+        self.name = Path(path).name
+
+    def write(self, at, metrics):
+        super().write(at, metrics)
+        if self.name == log and at == int(step) - 3:
+            stages.CHECKPOINT_SECONDS = 1e9
+        if self.name == log and at == int(step):
+            os.kill(os.getpid(), int(number))
+
+
+stages.JsonlWriter = Writer
+sys.exit(run.main(arguments))
+"""
+TERM, KILL = str(int(signal.SIGTERM)), str(int(signal.SIGKILL))
+
+
+def steps(workdir: Path, name: str) -> list[int]:
+    lines = (workdir / name).read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+def checkpoints(workdir: Path, stage: str) -> list[int]:
+    return sorted(
+        int(path.name) for path in (workdir / "checkpoints" / stage).iterdir()
+    )
+
+
+def test_killed_search(cli, tiny, reference, results, tmp_path) -> None:
+    flags = (tiny, f"--workdir={tmp_path / 'run'}")
+    code, _, _ = cli.start("search.jsonl", "9", KILL, "0", *flags, script=DRIVER)
+    assert code == -signal.SIGKILL
+    # Rows after the last checkpoint are there; the resumed run writes them again.
+    assert checkpoints(tmp_path / "run", "search") == [4, 5]
+    assert steps(tmp_path / "run", "search.jsonl") == list(range(1, 10))
+    assert not (tmp_path / "run" / "genotype.json").exists()
+    assert cli.main("run", *flags) == 0
+    assert results.all(tmp_path / "run") == results.all(reference)
+
+
+def test_terminated_search(cli, tiny, reference, results, tmp_path) -> None:
+    flags = (tiny, f"--workdir={tmp_path / 'run'}")
+    driven = ("search.jsonl", "13", TERM, "1e9")
+    code, stdout, stderr = cli.start(*driven, *flags, script=DRIVER)
+    assert code == 0
+    assert "search stopped by SIGTERM and saved at step 13" in stderr
+    assert "goes on from there" in stderr
+    assert "Traceback" not in stderr
+    assert "report" not in stdout
+    assert checkpoints(tmp_path / "run", "search") == [13]
+    assert steps(tmp_path / "run", "search.jsonl") == list(range(1, 14))
+    assert not (tmp_path / "run" / "genotype.json").exists()
+    assert cli.main("run", *flags) == 0
+    assert results.all(tmp_path / "run") == results.all(reference)
+
+
+def test_terminated_after_the_last_step_of_search(
+    cli, tiny, reference, results, tmp_path
+) -> None:
+    workdir = searched(reference, tmp_path)
+    (workdir / "genotype.json").unlink()
+    (workdir / "search.jsonl").unlink()
+    flags = (tiny, f"--workdir={workdir}")
+    code, _, stderr = cli.start(
+        "search.jsonl", "40", TERM, "1e9", *flags, script=DRIVER
+    )
+    assert code == 0
+    assert "saved at step 40" in stderr
+    assert not (workdir / "genotype.json").exists()
+    assert cli.main("search", *flags) == 0
+    assert results.search(workdir) == results.search(reference)
+
+
+def searched(reference: Path, tmp_path: Path) -> Path:
+    """A workdir in which the search has ended and retraining has not begun."""
+    workdir = tmp_path / "run"
+    later = ("summary.json", "retrain.jsonl", "report.html", "checkpoints")
+    return Path(
+        shutil.copytree(reference, workdir, ignore=shutil.ignore_patterns(*later))
+    )
+
+
+def test_terminated_retraining(cli, tiny, reference, results, tmp_path) -> None:
+    workdir = searched(reference, tmp_path)
+    flags = (tiny, f"--workdir={workdir}")
+    # Step 20 is in the middle of the third epoch of 8 steps.
+    code, _, stderr = cli.start(
+        "retrain.jsonl", "20", TERM, "1e9", *flags, script=DRIVER
+    )
+    assert code == 0
+    assert "retrain stopped by SIGTERM and saved at step 20" in stderr
+    assert "goes on from there" in stderr
+    assert checkpoints(workdir, "retrain") == [20]
+    assert not (workdir / "summary.json").exists()
+    assert cli.main("run", *flags) == 0
+    assert results.all(workdir) == results.all(reference)
+
+
+def test_killed_retraining(cli, tiny, reference, results, tmp_path) -> None:
+    workdir = searched(reference, tmp_path)
+    flags = (tiny, f"--workdir={workdir}")
+    code, _, _ = cli.start("retrain.jsonl", "21", KILL, "0", *flags, script=DRIVER)
+    assert code == -signal.SIGKILL
+    assert checkpoints(workdir, "retrain") == [8, 16]
+    assert not (workdir / "summary.json").exists()
+    assert cli.main("run", *flags) == 0
+    assert results.all(workdir) == results.all(reference)
