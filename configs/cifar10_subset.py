@@ -5,20 +5,23 @@
 
 The file holds x_train, y_train, x_test, y_test (uint8 images 32x32x3, labels 0 to 9).
 
-Reduced size: pruning on 2 cells of 4 channels, batch 16, one repeat; one epoch of search
-on 3 cells of 4 channels, batch 64; 8 epochs of retraining 5 cells of 8 channels, batch 64.
+Reduced size: pruning on 2 cells of 4 channels, batch 16, one repeat; one epoch of
+search on 3 cells of 4 channels, batch 64; 8 epochs of retraining 5 cells of 8 channels,
+batch 64.
 
 Measured on 10,000 training and 2,000 test images, two CPU cores, no compilation cache,
 one seed each (Python 3.11, jax 0.10.2, float32). The same budget without pruning is
 `--config.prune.level=0`.
 
-    level  test accuracy  parameters  step    step memory  total      prune, search, retrain
-    0.5    0.664          52,394      1.62 s  1,119 MiB    14 min 14  96 s, 200 s, 486 s
-    0      0.659          47,674      2.10 s  1,262 MiB    11 min 4   -, 240 s, 424 s
+    level  test accuracy  parameters  step    memory     total      stages*
+    0.5    0.664          52,394      1.62 s  1,119 MiB  14 min 14  96 s, 200 s, 486 s
+    0      0.659          47,674      2.10 s  1,262 MiB  11 min 4   -, 240 s, 424 s
 
-The accuracies do not differ by more than chance (95% interval +-0.02 of either). At this
-size pruning costs more than it saves: half of the operations are gone, but nearly all
-that is kept are convolutions, which take most of the time and the memory.
+*) Prune, search, retrain. Step and memory are the search step's.
+
+The accuracies do not differ by more than chance (95% interval +-0.02 of either). At
+this size pruning costs more than it saves: half of the operations are gone, but nearly
+all that is kept are convolutions, which take most of the time and the memory.
 """
 
 from nas_jax.config import (

@@ -11,14 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_jax.config import (
-    RULES,
-    ExperimentConfig,
-    SearchConfig,
-    config_fields,
-    diff,
-    problems,
-)
+from nas_jax.config import ExperimentConfig, SearchConfig, config_fields, diff
+from nas_jax.config_rules import RULES, problems
 from nas_jax.errors import ConfigError
 
 # A field without a rule takes any value of its type. One that is forgotten shows here.

@@ -24,8 +24,9 @@ ALLOWED: dict[str, set[str]] = {
     "pruning": BELOW_PRUNING,
     "oneshot": BELOW_PRUNING,
     "report": {"spaces"},
-    "config": BELOW_CLI,
-    "cli": BELOW_CLI | {"config"},
+    "config_rules": set(),
+    "config": BELOW_CLI | {"config_rules"},
+    "cli": BELOW_CLI | {"config", "config_rules"},
 }
 
 # Third-party packages with one home, and parts that must stay light.

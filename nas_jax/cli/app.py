@@ -23,7 +23,8 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from nas_jax.config import ExperimentConfig, config_fields, type_in_words
+from nas_jax.config import ExperimentConfig, config_fields
+from nas_jax.config_rules import type_in_words
 from nas_jax.errors import ConfigError, NasJaxError
 
 CACHE_VARIABLE = "NAS_JAX_CACHE_DIR"

@@ -16,7 +16,7 @@ from nas_jax import data, oneshot, pruning, training
 from nas_jax.checkpoint import Checkpoints
 from nas_jax.cli.interrupt import Interrupt
 from nas_jax.config import ExperimentConfig, SearchConfig
-from nas_jax.errors import ConfigError, MaskError
+from nas_jax.errors import ConfigError, MaskError, WorkdirError
 from nas_jax.metrics import JsonlWriter, Progress
 from nas_jax.networks import DerivedNetwork, Supernet, check_image
 from nas_jax.proxies import Batch, get_proxy
@@ -324,6 +324,7 @@ def retrain(
         network, optimiser, experiment.augment, experiment.prepare, images.image_shape
     )
     saved = Checkpoints(workdir.path("checkpoints/retrain"))
+    _refuse_another_genotype(workdir, genotype)
     state, log = _resume(saved, trainer, experiment, "retrain.jsonl")
     done = int(state.step) if state is not None else 0
     progress = Progress(total, "retrain", start_step=done)
@@ -435,6 +436,20 @@ def _resume(
         fresh = stage.init(key, experiment.dataset.image_shape)
     step, state = saved.restore(fresh)
     return state, JsonlWriter(path, resume_step=step)
+
+
+def _refuse_another_genotype(workdir: Workdir, genotype: Genotype) -> None:
+    """Keeps what is trained beside its checkpoints: equal shapes may hide a mix-up."""
+    name = "checkpoints/retrain_genotype.json"
+    if not workdir.has(name):
+        workdir.path(name).parent.mkdir(parents=True, exist_ok=True)
+        workdir.write_json(name, {"text": str(genotype)})
+    trained = workdir.read_json(name)["text"]
+    if trained != str(genotype):
+        raise WorkdirError(
+            f"workdir {workdir.root} holds the training of another genotype, "
+            f"{trained}; give a new --workdir to train {genotype}"
+        )
 
 
 def _last(saved: Checkpoints) -> str:

@@ -3,6 +3,7 @@
 from nas_jax.networks.backbone import check_image, reduction_layers
 from nas_jax.networks.depthwise import depthwise_conv
 from nas_jax.networks.derived import DerivedNetwork
+from nas_jax.networks.edges import from_edges, to_edges
 from nas_jax.networks.init import (
     Variables,
     abstract_variables,
@@ -27,10 +28,12 @@ __all__ = [
     "abstract_variables",
     "check_image",
     "depthwise_conv",
+    "from_edges",
     "init_alphas",
     "init_variables",
     "mixture_weights",
     "num_parameters",
     "reduction_layers",
+    "to_edges",
     "zero_alphas",
 ]

@@ -65,7 +65,10 @@ class Genotype:
             GenotypeError: If it is neither notation, or not of this space.
         """
         text = text.strip()
-        fields = _json_fields(text) if text.startswith("{") else _call_fields(text)
+        if text.startswith("{"):
+            fields = _json_fields(space, text)
+        else:
+            fields = _call_fields(text)
         cells = []
         for spec in space.cells:
             if spec.name not in fields:
@@ -133,10 +136,14 @@ def discretise(mask: SpaceMask, probabilities: Mapping[str, np.ndarray]) -> Geno
         probabilities: Softmax of the alphas `[edges, operations]` by cell name.
 
     Raises:
-        GenotypeError: On a wrong shape or a value that is not a number.
+        GenotypeError: On a missing cell, a wrong shape or a value that is not a number.
     """
     cells = []
     for spec in mask.space.cells:
+        if spec.name not in probabilities:
+            raise GenotypeError(
+                f"no probabilities of cell {spec.name!r}; given: {[*probabilities]}"
+            )
         weights = np.asarray(probabilities[spec.name], np.float64)
         if weights.shape != (len(spec.edges), len(spec.ops)):
             raise GenotypeError(
@@ -225,12 +232,17 @@ def _genes(spec: CellSpec, value: object) -> tuple[Gene, ...]:
     return tuple(genes)
 
 
-def _json_fields(text: str) -> dict[str, Any]:
+def _json_fields(space: SearchSpace, text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise GenotypeError(f"the genotype is not JSON: {error}") from None
     if isinstance(data.get("genotype"), dict):
+        # A whole genotype.json, which says what space it is of.
+        if data.get("space", space.name) != space.name:
+            raise GenotypeError(
+                f"the genotype is of space {data['space']!r}, not {space.name!r}"
+            )
         return dict(data["genotype"])
     return dict(data)
 

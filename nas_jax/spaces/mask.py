@@ -32,6 +32,12 @@ class SpaceMask:
     kept: Kept
 
     def __post_init__(self) -> None:
+        if len(self.kept) != len(self.space.cells):
+            names = [cell.name for cell in self.space.cells]
+            raise MaskError(
+                f"the mask has {len(self.kept)} cells; space {self.space.name!r} has "
+                f"{len(names)}: {', '.join(names)}"
+            )
         kept = []
         for cell, edges in zip(self.space.cells, self.kept, strict=True):
             _check_cell(cell, edges)

@@ -54,6 +54,21 @@ def test_retrain_a_genotype_from_elsewhere(cli, tiny, tmp_path, as_file) -> None
     assert 0 <= result["test_accuracy"] <= 1
 
 
+def test_checkpoints_of_another_genotype_are_not_taken(
+    cli, tiny, tmp_path, capfd
+) -> None:
+    # Both have parameters of equal shapes: only the stored genotype tells them apart.
+    other = FOREIGN.replace("('max_pool_3x3', 1)", "('avg_pool_3x3', 1)")
+    flags = (tiny, f"--workdir={tmp_path / 'run'}", "--config.retrain.epochs=1")
+    assert cli.main("retrain", *flags, f"--genotype={FOREIGN}") == 0
+    before = read(tmp_path / "run", "retrain.json")
+    capfd.readouterr()
+    assert cli.main("retrain", *flags, f"--genotype={other}") == 2
+    error = capfd.readouterr().err
+    assert "another genotype" in error and FOREIGN in error and "--workdir" in error
+    assert read(tmp_path / "run", "retrain.json") == before
+
+
 def test_pruning_level_0_keeps_all_unscored(cli, tiny, tmp_path) -> None:
     workdir = tmp_path / "run"
     flags = (tiny, f"--workdir={workdir}", "--config.prune.level=0")

@@ -133,6 +133,11 @@ def test_nan_is_refused() -> None:
         discretise(FULL, {"normal": weights, "reduce": broken})
 
 
+def test_missing_cell_is_refused() -> None:
+    with pytest.raises(GenotypeError, match=r"of cell 'reduce'; given: \['normal'\]"):
+        discretise(SMALL_FULL, {"normal": small({})})
+
+
 def test_wrong_shape_is_refused() -> None:
     weights = np.full((14, 8), 0.125)
     with pytest.raises(

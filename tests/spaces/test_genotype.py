@@ -122,6 +122,8 @@ def test_genotype_json_artefact() -> None:
         "parameters": None,
     }
     assert Genotype.parse(SPACE, json.dumps(artefact)) == V2
+    with pytest.raises(GenotypeError, match="is of space 'other', not 'darts'"):
+        Genotype.parse(SPACE, json.dumps({**artefact, "space": "other"}))
 
 
 def test_named_genotypes(shared_data: Path) -> None:

@@ -46,6 +46,11 @@ def test_full_keeps_everything() -> None:
     assert FULL.cell("normal") == (DARTS_OPS,) * 14
 
 
+def test_wrong_number_of_cells_is_refused() -> None:
+    with pytest.raises(MaskError, match="the mask has 1 cells; .* 2: normal, reduce"):
+        SpaceMask(SPACE, FULL.kept[:1])
+
+
 def test_drop_removes_exactly_the_given_operations() -> None:
     gone = {("normal", 0, "none"), ("reduce", 13, "dil_conv_5x5")}
     mask = FULL.drop(gone)
