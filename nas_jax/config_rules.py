@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 SOURCES = ("digits", "npz", "folder", "tfds", "synthetic")
 SPACES = ("darts",)
-REMATS = ("none", "wave", "cell")
+REMATS = ("none", "op", "wave", "cell")
+DTYPES = ("float32", "bfloat16")
 
 _TYPES_IN_WORDS = {
     bool: "true or false",
@@ -85,6 +86,8 @@ RULES: dict[str, Rule] = {
     "search.alpha_betas": _DECAYS,
     "search.alpha_weight_decay": _NOT_NEGATIVE,
     "search.remat": _one_of(REMATS),
+    "search.dtype": _one_of(DTYPES),
+    "search.microbatches": _ONE_OR_MORE,
     "retrain.learning_rate": _POSITIVE,
     "retrain.momentum": _DECAY,
 }
@@ -110,6 +113,12 @@ def problems(config: Any) -> list[str]:
         found.append(f"data.path is '': source {source!r} needs a path")
     if source == "tfds" and right.get("data.name") == "":
         found.append("data.name is '': source 'tfds' needs the name of a data set")
+    batch, parts = right.get("search.batch_size"), right.get("search.microbatches")
+    if batch and parts and batch % parts:
+        found.append(
+            f"search.microbatches is {parts!r}: it must be a divisor of search.batch_size, "
+            f"{batch}"
+        )
     end = right.get("search.weight_learning_rate_min", 0.0)
     if end > right.get("search.weight_learning_rate", math.inf):
         found.append(

@@ -200,11 +200,11 @@ def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Gen
         experiment.dataset.num_train, config.train_fraction, experiment.config.seed
     )
     per_epoch = len(weight_indices) // config.batch_size
-    algorithm, schedule = _algorithm(experiment, mask, per_epoch)
-    compiled = _search_step(experiment, algorithm)
+    darts, schedule = algorithm(experiment, mask, per_epoch)
+    compiled = _search_step(experiment, darts)
     compile_seconds = time.perf_counter() - started
     saved = Checkpoints(workdir.path("checkpoints/search"))
-    state, log = _resume(saved, algorithm, experiment, "search.jsonl")
+    state, log = _resume(saved, darts, experiment, "search.jsonl")
     total = per_epoch * config.epochs
     done = int(state.step) if state is not None else 0
     progress = Progress(total, "search", start_step=done)
@@ -224,7 +224,7 @@ def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Gen
                     **row,
                     "weight_learning_rate": float(schedule(step - 1)),
                     "steps_per_second": clock.rate(step),
-                    "alphas": algorithm.probabilities(state),
+                    "alphas": darts.probabilities(state),
                 },
             )
         if interrupt.requested or clock.due(CHECKPOINT_SECONDS):
@@ -235,7 +235,7 @@ def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Gen
 
     with log:
         result = oneshot.search(
-            algorithm,
+            darts,
             experiment.train_images,
             weight_indices,
             alpha_indices,
@@ -279,8 +279,8 @@ def memory(experiment: Experiment, mask: SpaceMask) -> dict[str, Any]:
     pruned = workdir.read_json("genotype.json")["memory"]
     unpruned = pruned
     if mask != experiment.start:
-        algorithm, _ = _algorithm(experiment, experiment.start, 1)
-        unpruned = dataclasses.asdict(_search_step(experiment, algorithm).memory)
+        darts, _ = algorithm(experiment, experiment.start, 1)
+        unpruned = dataclasses.asdict(_search_step(experiment, darts).memory)
     report = {
         "target": jax.devices()[0].platform,
         "unpruned": unpruned,
@@ -289,7 +289,7 @@ def memory(experiment: Experiment, mask: SpaceMask) -> dict[str, Any]:
         "channels": config.channels,
         "layers": config.layers,
         "remat": config.remat,
-        "dtype": "float32",
+        "dtype": config.dtype,
         "seconds": time.perf_counter() - started,
     }
     workdir.write_json("memory.json", report)
@@ -384,9 +384,10 @@ def retrain(
     }
 
 
-def _algorithm(
+def algorithm(
     experiment: Experiment, mask: SpaceMask, per_epoch: int
 ) -> tuple[oneshot.FirstOrderDarts, Any]:
+    """The one-shot algorithm of a configuration, and its learning rate schedule."""
     config: SearchConfig = experiment.config.search
     network = Supernet(
         mask,
@@ -394,6 +395,7 @@ def _algorithm(
         config.layers,
         experiment.dataset.num_classes,
         remat=config.remat,  # type: ignore[arg-type]
+        dtype=config.dtype,  # type: ignore[arg-type]
     )
     weights, schedule = training.sgd_cosine(
         config.weight_learning_rate,
@@ -407,7 +409,8 @@ def _algorithm(
     alphas = training.alpha_adam(
         config.alpha_learning_rate, config.alpha_betas, config.alpha_weight_decay
     )
-    return oneshot.FirstOrderDarts(network, weights, alphas), schedule
+    darts = oneshot.FirstOrderDarts(network, weights, alphas, config.microbatches)
+    return darts, schedule
 
 
 def _search_step(

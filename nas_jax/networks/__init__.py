@@ -10,6 +10,7 @@ from nas_jax.networks.init import (
     init_variables,
     num_parameters,
 )
+from nas_jax.networks.operations import NETWORK_OPS
 from nas_jax.networks.supernet import (
     ArchWeights,
     Supernet,
@@ -17,7 +18,6 @@ from nas_jax.networks.supernet import (
     mixture_weights,
     zero_alphas,
 )
-from nas_jax.networks.wave import NETWORK_OPS
 
 __all__ = [
     "NETWORK_OPS",

@@ -110,9 +110,10 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[B, H, W, C] -> [B, num_classes]`; the pooled features are sown."""
-        features = jnp.mean(x, axis=(1, 2))
+        # The loss is computed in float32 or wider, whatever the cells use.
+        features = jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), (1, 2))
         self.sow("features", "pooled", features)
         shape = (features.shape[-1], self.num_classes)
-        kernel = weight(self, "kernel", shape, x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, shape[1:], x.dtype)
+        kernel = weight(self, "kernel", shape, features.dtype)
+        bias = self.param("bias", nn.initializers.zeros, shape[1:], features.dtype)
         return features @ kernel + bias

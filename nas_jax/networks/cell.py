@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from nas_jax.networks.layers import Norm, Projection
-from nas_jax.networks.plan import CellPlan
+from nas_jax.networks.layers import Norm, Projection, weight
+from nas_jax.networks.loop import Schedule, run_loop
+from nas_jax.networks.operations import parameter_shapes
+from nas_jax.networks.plan import CellPlan, PlannedOp
 from nas_jax.networks.wave import Wave
 
-Remat = Literal["none", "wave", "cell"]
-"""What is computed again in the backward pass instead of being stored."""
+Remat = Literal["none", "op", "wave", "cell"]
+"""What is computed again in the backward pass instead of being stored.
+
+With "op" a cell is one loop over its operations (`loop.py`), each of which is computed
+again; otherwise a cell runs wave by wave (`wave.py`), and computes again nothing, each
+wave, or the whole cell.
+"""
 
 
 class Cell(nn.Module):
@@ -60,22 +70,124 @@ class Cell(nn.Module):
         )
         keep = Projection(self.channels, False, **norm, name="preprocess_1")
         states = {0: shrink(first), 1: keep(second)}
+        params = self._parameters(second.dtype)
+        if self.is_initializing() and not self.discrete:
+            # Only operations with running statistics declare variables of their own.
+            states |= self._empty(states)
+        # A proxy that looks at activations needs each of them stored.
+        elif self.remat == "op" and not self.is_mutable_collection("relu_inputs"):
+            states |= self._loop(states, weights, params)
+        else:
+            states |= self._waves(states, weights, params, norm)
+        return jnp.concatenate([states[s] for s in self.plan.concat], axis=-1)
+
+    def _parameters(self, dtype: jnp.dtype) -> dict[str, jax.Array]:
+        """Parameters of the operations: each kind's stacked in the plan's order."""
+        params = {}
+        for op in dict.fromkeys(o.op for o in self.plan.ops):
+            stacked = self.plan.stacked(op, self.reduction)
+            stride = 2 if self.reduction else 1
+            for name, shape in parameter_shapes(op, stride, self.channels).items():
+                shape = (len(stacked), *shape)
+                if stacked:
+                    params[f"{op}_{name}"] = weight(self, f"{op}_{name}", shape, dtype)
+        return params
+
+    def _empty(self, states: Mapping[int, jax.Array]) -> dict[int, jax.Array]:
+        """Nodes without any operation's result."""
+        batch, height, width, channels = states[0].shape
+        step = 2 if self.reduction else 1
+        shape = (batch, -(-height // step), -(-width // step), channels)
+        nodes = sorted({o.target for o in self.plan.ops})
+        return {node: jnp.zeros(shape, states[0].dtype) for node in nodes}
+
+    def _loop(
+        self,
+        states: Mapping[int, jax.Array],
+        weights: jax.Array | None,
+        params: Mapping[str, jax.Array],
+    ) -> dict[int, jax.Array]:
+        """All nodes, by loops over operations of one stride."""
+        plan = self.plan
+        inputs = jnp.stack([states[s] for s in range(plan.num_inputs)])
+        wide = jnp.promote_types(inputs.dtype, jnp.float32)
+        nodes = jnp.stack([*self._empty(states).values()]).astype(wide)
+        run = functools.partial(
+            self._run, weights=weights, params=params, dtype=inputs.dtype.name
+        )
+        if self.reduction:
+            halving = [o for o in plan.ops if o.source < plan.num_inputs]
+            nodes = run(halving, inputs, nodes, (0, plan.num_inputs))
+            rest = [o for o in plan.ops if o.source >= plan.num_inputs]
+            nodes = run(rest, None, nodes, (plan.num_inputs, plan.num_inputs))
+        else:
+            both = jnp.concatenate([inputs.astype(nodes.dtype), nodes])
+            nodes = run(plan.ops, None, both, (0, 0))[plan.num_inputs :]
+        nodes = nodes.astype(inputs.dtype)
+        return {plan.num_inputs + i: node for i, node in enumerate(nodes)}
+
+    def _run(
+        self,
+        ops: Sequence[PlannedOp],
+        sources: jax.Array | None,
+        nodes: jax.Array,
+        first: tuple[int, int],
+        *,
+        weights: jax.Array | None,
+        params: Mapping[str, jax.Array],
+        dtype: str,
+    ) -> jax.Array:
+        if not ops:
+            return nodes
+        stride = self.plan.stride(ops[0], self.reduction)
+        schedule = Schedule(tuple(ops), stride, *first, self.norm, dtype)
+        if weights is None:
+            scale = jnp.ones(len(ops), nodes.dtype)
+        else:
+            edges, columns = ([getattr(o, n) for o in ops] for n in ("edge", "column"))
+            scale = weights[np.array(edges), np.array(columns)].astype(nodes.dtype)
+        return run_loop(schedule, sources, nodes, scale, self._part(params, ops))
+
+    def _part(
+        self, params: Mapping[str, jax.Array], ops: Sequence[PlannedOp]
+    ) -> dict[str, jax.Array]:
+        """The rows of each stacked parameter that belong to operations in a row."""
+        part = {}
+        for op in dict.fromkeys(o.op for o in ops):
+            stacked = self.plan.stacked(op, self.reduction)
+            rows = [i for i, o in enumerate(stacked) if o in ops]
+            for name in params:
+                if rows and name.startswith(f"{op}_"):
+                    part[name] = params[name][rows[0] : rows[-1] + 1]
+        return part
+
+    def _waves(
+        self,
+        states: Mapping[int, jax.Array],
+        weights: jax.Array | None,
+        params: Mapping[str, jax.Array],
+        norm: Mapping[str, Any],
+    ) -> dict[int, jax.Array]:
+        """All nodes, wave by wave."""
+        states = dict(states)
         sums: dict[int, jax.Array] = {}
         module = nn.remat(Wave) if self.remat == "wave" else Wave
         for index, ops in enumerate(self.plan.waves):
+            stride = 2 if self.reduction and index == 0 else 1
             wave = module(
                 ops,
-                self.channels,
-                stride=2 if self.reduction and index == 0 else 1,
+                stride=stride,
                 **norm,
                 pool_norm=not self.discrete,
                 name=f"wave_{index}",
             )
-            for target, value in wave(dict(states), weights).items():
+            for target, value in wave(
+                dict(states), weights, self._part(params, ops)
+            ).items():
                 sums[target] = sums[target] + value if target in sums else value
             # A node is a source once all its edges are in; a later node may be first.
             states |= {n: sums[n] for n in sums if self._complete(n, index)}
-        return jnp.concatenate([states[s] for s in self.plan.concat], axis=-1)
+        return states
 
     def _complete(self, node: int, wave: int) -> bool:
         later = self.plan.waves[wave + 1 :]

@@ -54,6 +54,14 @@ def depthwise_conv(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _conv(stride: int, dilation: int, x: jax.Array, w: jax.Array) -> jax.Array:
+    return _conv_by_platform(stride, dilation, x, w)
+
+
+# The inner functions are jitted so that each is traced and lowered once for a shape.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _conv_by_platform(
+    stride: int, dilation: int, x: jax.Array, w: jax.Array
+) -> jax.Array:
     return lax.platform_dependent(
         x,
         w,
@@ -67,19 +75,7 @@ def _spread(
     stride: int, dilation: int, size: tuple[int, int], y: jax.Array, w: jax.Array
 ) -> jax.Array:
     """Transpose of `_conv` in x: spread y over the grid of x, flip the taps."""
-    height, width = size
-    if stride > 1:
-        zero = jnp.zeros((), y.dtype)
-        high = [
-            n - ((m - 1) * stride + 1) for n, m in zip(size, y.shape[2:4], strict=True)
-        ]
-        inner = stride - 1
-        y = lax.pad(
-            y,
-            zero,
-            ((0, 0, 0), (0, 0, 0), (0, high[0], inner), (0, high[1], inner), (0, 0, 0)),
-        )
-    assert y.shape[2:4] == (height, width)
+    y = enlarge(y, size, stride)
     return _conv(1, dilation, y, jnp.flip(w, (1, 2)))
 
 
@@ -91,24 +87,48 @@ def _correlate(
 
     On a CPU the variadic reduction takes 0.4 of the time of a loop over taps.
     """
-    products = [tap * y for tap in _taps(x, y.shape, k, stride, dilation)]
-    zeros = [jnp.zeros((), y.dtype)] * len(products)
+    return _correlate_by_taps(stride, dilation, k, x, y)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _correlate_by_taps(
+    stride: int, dilation: int, k: int, x: jax.Array, y: jax.Array
+) -> jax.Array:
+    wide = jnp.promote_types(y.dtype, jnp.float32)
+    y = y.astype(wide)
+    views = taps(x, y.shape, k, stride, dilation)
+    products = [tap.astype(wide) * y for tap in views]
     sums = lax.reduce(
         products,
-        zeros,
+        [jnp.zeros((), wide)] * len(products),
         lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
         (1, 2, 3),
     )
-    return jnp.stack(sums, 1).reshape(x.shape[0], k, k, x.shape[-1])
+    return jnp.stack(sums, 1).reshape(x.shape[0], k, k, x.shape[-1]).astype(x.dtype)
 
 
-def _taps(
-    x: jax.Array, shape: tuple[int, ...], k: int, stride: int, dilation: int
+def taps(
+    x: jax.Array,
+    shape: tuple[int, ...],
+    k: int,
+    stride: int = 1,
+    dilation: int = 1,
+    fill: float = 0.0,
 ) -> Iterator[jax.Array]:
-    """The k * k shifted views of x, each of the output's shape, row by row."""
+    """The k * k shifted views of x, each of the output's shape, row by row.
+
+    Args:
+        x: `[K, B, H, W, C]`.
+        shape: Shape of the output.
+        k: Size of the window.
+        stride: Step in both image dimensions.
+        dilation: Distance of the taps.
+        fill: What lies outside the image.
+    """
     pad = dilation * (k - 1) // 2
-    padded = jnp.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad), (0, 0)))
-    padded = lax.optimization_barrier(padded)
+    widths = ((0, 0), (0, 0), (pad, pad), (pad, pad), (0, 0))
+    # Without the barrier every tap would compute its part of the padding again.
+    padded = lax.optimization_barrier(jnp.pad(x, widths, constant_values=fill))
     stacked, batch, height, width, channels = shape
     for i in range(k):
         for j in range(k):
@@ -127,6 +147,19 @@ def _taps(
             )
 
 
+def enlarge(
+    y: jax.Array, size: tuple[int, ...], stride: int, fill: float = 0.0
+) -> jax.Array:
+    """Puts y `[K, B, h, w, C]` on every stride-th pixel of an image of a size."""
+    if stride == 1:
+        return y
+    none = (0, 0, 0)
+    high = [n - ((m - 1) * stride + 1) for n, m in zip(size, y.shape[2:4], strict=True)]
+    inner = stride - 1
+    padding = (none, none, (0, high[0], inner), (0, high[1], inner), none)
+    return lax.pad(y, jnp.asarray(fill, y.dtype), padding)
+
+
 def conv_by_taps(stride: int, dilation: int, x: jax.Array, w: jax.Array) -> jax.Array:
     """`depthwise_conv` as a sum of shifted inputs: one fused loop on a CPU.
 
@@ -136,7 +169,7 @@ def conv_by_taps(stride: int, dilation: int, x: jax.Array, w: jax.Array) -> jax.
     k = w.shape[1]
     shape = (stacked, batch, -(-height // stride), -(-width // stride), channels)
     total = jnp.zeros(shape, x.dtype)
-    for index, tap in enumerate(_taps(x, shape, k, stride, dilation)):
+    for index, tap in enumerate(taps(x, shape, k, stride, dilation)):
         total += tap * w[:, index // k, index % k][:, None, None, None, :]
     return total
 

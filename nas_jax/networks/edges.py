@@ -1,8 +1,8 @@
 """A supernet's parameters by cell, edge and operation, and back.
 
-A wave stacks the parameters of its operations, so their place depends on the mask. By
-edge they have one place whatever is pruned: weights move from an unpruned to a pruned
-supernet, or to and from another library, by way of this form:
+A cell stacks the parameters of each kind of operation, so their place depends on the
+mask. By edge they have one place whatever is pruned: weights move from an unpruned to a
+pruned supernet, or to and from another library, by way of this form:
 
     stem                     kernel [3, 3, image channels, 3C], scale, shift [3C]
     cell_I/preprocess_P      pointwise [C', C], or pointwise_even and pointwise_odd
@@ -117,11 +117,10 @@ def _slots(network: Supernet, params: Mapping[str, Any]) -> Iterator[Slot]:
             yield Slot(stacked, stacked, 0)
         else:
             place = cells[int(head.removeprefix("cell_"))]
-            wave = plans[place.name].waves[int(rest[0].removeprefix("wave_"))]
-            ops = [o for o in wave if rest[1].startswith(o.op)]
+            ops = plans[place.name].named(rest[0], place.reduction)
             assert len(ops) == leaf.shape[0]
             for row, o in enumerate(ops):
-                name = rest[1].removeprefix(f"{o.op}_")
+                name = rest[0].removeprefix(f"{o.op}_")
                 yield Slot((head, f"edge_{o.edge}", o.op, name), stacked, row)
 
 

@@ -55,8 +55,12 @@ def uniform_fan_in(name: str) -> nn.initializers.Initializer:
 def weight(
     module: nn.Module, name: str, shape: tuple[int, ...], dtype: jnp.dtype
 ) -> jax.Array:
-    """A weight of a module, initialised by `uniform_fan_in`."""
-    return module.param(name, uniform_fan_in(name), shape, dtype)
+    """A weight of a module, initialised by `uniform_fan_in`.
+
+    It is kept in float32 or wider, and handed over in the dtype of the computation.
+    """
+    kept = jnp.promote_types(dtype, jnp.float32)
+    return module.param(name, uniform_fan_in(name), shape, kept).astype(dtype)
 
 
 def pointwise_conv(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -74,7 +78,7 @@ def mix(matrix: jax.Array, x: jax.Array) -> jax.Array:
     pixels as an ordinary matrix product takes a CPU a tenth of the time of the
     product with two long rows that autodiff writes.
     """
-    mixed = matrix @ x.reshape(x.shape[0], -1)
+    mixed = matrix.astype(x.dtype) @ x.reshape(x.shape[0], -1)
     return mixed.reshape(matrix.shape[0], *x.shape[1:])
 
 
@@ -85,7 +89,9 @@ def _mix_fwd(matrix, x):  # type: ignore[no-untyped-def]
 def _mix_bwd(saved, cotangent):  # type: ignore[no-untyped-def]
     matrix, x = saved
     columns = cotangent.reshape(cotangent.shape[0], -1).T
-    return (x.reshape(x.shape[0], -1) @ columns).T, mix(matrix.T, cotangent)
+    rows = x.reshape(x.shape[0], -1)
+    matrix_bar = jnp.matmul(rows, columns, preferred_element_type=matrix.dtype).T
+    return matrix_bar, mix(matrix.T, cotangent)
 
 
 mix.defvjp(_mix_fwd, _mix_bwd)
@@ -93,8 +99,8 @@ mix.defvjp(_mix_fwd, _mix_bwd)
 
 @jax.custom_vjp
 def scale_and_shift(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
-    """x * scale + shift with `[K, C]` factors on `[K, B, H, W, C]`."""
-    return x * _stack(scale) + _stack(shift)
+    """x * scale + shift with `[K, C]` factors on `[K, B, H, W, C]`, in x's dtype."""
+    return (x.astype(scale.dtype) * _stack(scale) + _stack(shift)).astype(x.dtype)
 
 
 def _scale_and_shift_fwd(x, scale, shift):  # type: ignore[no-untyped-def]
@@ -104,8 +110,9 @@ def _scale_and_shift_fwd(x, scale, shift):  # type: ignore[no-untyped-def]
 def _scale_and_shift_bwd(saved, cotangent):  # type: ignore[no-untyped-def]
     x, scale = saved
     axes = (1, 2, 3)
-    scale_bar, shift_bar = jnp.sum(cotangent * x, axes), jnp.sum(cotangent, axes)
-    return cotangent * _stack(scale), scale_bar, shift_bar
+    wide = cotangent.astype(scale.dtype)
+    scale_bar = jnp.sum(wide * x.astype(scale.dtype), axes)
+    return (wide * _stack(scale)).astype(x.dtype), scale_bar, jnp.sum(wide, axes)
 
 
 scale_and_shift.defvjp(_scale_and_shift_fwd, _scale_and_shift_bwd)
@@ -115,11 +122,27 @@ def batch_statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and (biased) variance `[K, C]` over batch and image of `[K, B, H, W, C]`.
 
     Ioffe and Szegedy 2015 (arXiv 1502.03167), algorithm 1, lines 1 and 2, with the
-    variance as E[x^2] - E[x]^2, as Flax does by default.
+    variance as E[x^2] - E[x]^2, as Flax does by default. In float32 or wider.
     """
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = jnp.mean(x, axis=(1, 2, 3))
     square = jnp.mean(jnp.square(x), axis=(1, 2, 3))
     return mean, jnp.maximum(square - jnp.square(mean), 0)
+
+
+def normalize(x: jax.Array, norm: Norm) -> jax.Array:
+    """Batch normalisation of `[K, B, H, W, C]` without parameters (supernets).
+
+    Under "running" statistics, which a supernet does not keep, they are those of an
+    untrained network: mean 0 and variance 1.
+    """
+    if norm == "identity":
+        return x
+    if norm == "running":
+        return x * np.asarray((1 + BATCH_NORM_EPSILON) ** -0.5, x.dtype)
+    mean, variance = batch_statistics(x)
+    scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
+    return scale_and_shift(x, scale, -mean * scale)
 
 
 def _stack(statistics: jax.Array) -> jax.Array:
@@ -143,28 +166,29 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalised x; updates the running statistics where they are mutable."""
+        if not self.affine and not self.tracked:
+            return normalize(x, self.norm)
         shape = (x.shape[0], x.shape[-1])
-        scale, shift = jnp.ones(shape, x.dtype), jnp.zeros(shape, x.dtype)
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        scale, shift = jnp.ones(shape, wide), jnp.zeros(shape, wide)
         if self.norm != "identity":
-            mean, variance = self._statistics(x, shape)
+            mean, variance = self._statistics(x, shape, wide)
             scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
             shift = -mean * scale
         if self.affine:
-            gamma = self.param("scale", nn.initializers.ones, shape, x.dtype)
-            beta = self.param("shift", nn.initializers.zeros, shape, x.dtype)
+            gamma = self.param("scale", nn.initializers.ones, shape, wide)
+            beta = self.param("shift", nn.initializers.zeros, shape, wide)
             scale, shift = gamma * scale, gamma * shift + beta
-        elif self.norm == "identity":
-            return x
         return scale_and_shift(x, scale, shift)
 
     def _statistics(
-        self, x: jax.Array, shape: tuple[int, int]
+        self, x: jax.Array, shape: tuple[int, int], wide: jnp.dtype
     ) -> tuple[jax.Array, jax.Array]:
         now = batch_statistics(x) if self.norm == "batch" else None
         if not self.tracked:  # Of an untrained network: mean 0 and variance 1.
-            return now or (jnp.zeros(shape, x.dtype), jnp.ones(shape, x.dtype))
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, x.dtype)
-        variance = self.variable("batch_stats", "variance", jnp.ones, shape, x.dtype)
+            return now or (jnp.zeros(shape, wide), jnp.ones(shape, wide))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, wide)
+        variance = self.variable("batch_stats", "variance", jnp.ones, shape, wide)
         if now is None:
             return mean.value, variance.value
         if self.is_mutable_collection("batch_stats") and not self.is_initializing():
@@ -173,46 +197,6 @@ class BatchNorm(nn.Module):
             mean.value += BATCH_NORM_MOMENTUM * (now[0] - mean.value)
             variance.value += BATCH_NORM_MOMENTUM * (unbiased - variance.value)
         return now
-
-
-def max_pool(x: jax.Array, stride: int) -> jax.Array:
-    """3x3 maximum with padding 1 of `[..., H, W, C]`, rows then columns.
-
-    Two passes of three taps, whose derivative is selects and additions: on a CPU a
-    tenth of the time of `reduce_window` and its scatter. Equal maxima share the
-    gradient, where PyTorch gives it to the first.
-    """
-    for axis in (-3, -2):
-        axis += x.ndim
-        size = x.shape[axis]
-        x = jnp.pad(x, _pad_one(x.ndim, axis), constant_values=-jnp.inf)
-        first, second, third = (
-            lax.slice_in_dim(x, i, i + size, stride, axis) for i in range(3)
-        )
-        x = jnp.maximum(jnp.maximum(first, second), third)
-    return x
-
-
-def avg_pool(x: jax.Array, stride: int) -> jax.Array:
-    """3x3 mean with padding 1 of `[K, B, H, W, C]` that does not count the padding."""
-    total = lax.reduce_window(
-        x,
-        np.zeros((), x.dtype),
-        lax.add,
-        (1, 1, 3, 3, 1),
-        (1, 1, stride, stride, 1),
-        ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)),
-    )
-    rows, columns = (
-        3 - (np.arange(n) == 0).astype(int) - (np.arange(n) == n - 1)
-        for n in x.shape[2:4]
-    )
-    count = np.outer(rows[::stride], columns[::stride])
-    return total * jnp.asarray(1 / count, x.dtype)[None, None, :, :, None]
-
-
-def _pad_one(ndim: int, axis: int) -> list[tuple[int, int]]:
-    return [(1, 1) if i == axis else (0, 0) for i in range(ndim)]
 
 
 def halve(x: jax.Array, w_even: jax.Array, w_odd: jax.Array) -> jax.Array:

@@ -38,11 +38,10 @@ def live_layers(
         names = [key.key for key in path]
         if names[0] in ("stem", "classifier"):
             return jnp.ones(leaf.shape[:1] if names[-2] == "norm" else ())
-        if not names[1].startswith("wave_"):
+        if names[1].startswith("preprocess"):
             return jnp.ones(leaf.shape[:1])
         place = cells[int(names[0].removeprefix("cell_"))]
-        wave = plans[place.name].waves[int(names[1].removeprefix("wave_"))]
-        ops = [o for o in wave if names[2].startswith(o.op)]
+        ops = plans[place.name].named(names[1], place.reduction)
         weights = arch_weights[place.name]
         return jnp.stack([(weights[o.edge, o.column] > 0) * 1.0 for o in ops])
 

@@ -11,6 +11,8 @@ import dataclasses
 
 from nas_jax.spaces import NONE, CellGenotype, CellSpec, SpaceMask
 
+SKIP = "skip_connect"
+
 
 @dataclasses.dataclass(frozen=True)
 class PlannedOp:
@@ -44,6 +46,31 @@ class CellPlan:
     num_inputs: int
     waves: tuple[tuple[PlannedOp, ...], ...]
     concat: tuple[int, ...]
+
+    @property
+    def ops(self) -> tuple[PlannedOp, ...]:
+        """All operations in an order in which every source is complete."""
+        return tuple(o for wave in self.waves for o in wave)
+
+    def stride(self, op: PlannedOp, reduction: bool) -> int:
+        """2 for what reads an input of a reduction cell, else 1."""
+        return 2 if reduction and op.source < self.num_inputs else 1
+
+    def stacked(self, op: str, reduction: bool) -> tuple[PlannedOp, ...]:
+        """The operations whose parameters are stacked under one name, by row.
+
+        An identity has none; a skip connection that halves the image has.
+        """
+        return tuple(
+            o
+            for o in self.ops
+            if o.op == op and (op != SKIP or self.stride(o, reduction) == 2)
+        )
+
+    def named(self, parameter: str, reduction: bool) -> tuple[PlannedOp, ...]:
+        """The operations that a parameter stacks, from its name in the cell."""
+        op = next(o.op for o in self.ops if parameter.startswith(f"{o.op}_"))
+        return self.stacked(op, reduction)
 
 
 def plan_supernet(mask: SpaceMask, cell: str) -> CellPlan:

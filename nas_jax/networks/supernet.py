@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,9 @@ from nas_jax.networks.cell import Cell, Remat
 from nas_jax.networks.layers import Norm
 from nas_jax.networks.plan import plan_supernet
 from nas_jax.spaces import SearchSpace, SpaceMask
+
+Dtype = Literal["float32", "bfloat16"]
+"""What a supernet computes in; float64 images are left alone."""
 
 ArchWeights = Mapping[str, jax.Array]
 """Architecture weights `[edges, operations]` by cell name; rows sum to 1."""
@@ -40,6 +44,8 @@ class Supernet(nn.Module):
         num_classes: Number of logits.
         norm: What batch normalisation does.
         remat: What the backward pass computes again.
+        dtype: What convolutions and pools compute in. Parameters, statistics, sums of
+            operations and the loss are float32 or wider all the same.
     """
 
     mask: SpaceMask
@@ -48,6 +54,7 @@ class Supernet(nn.Module):
     num_classes: int
     norm: Norm = "batch"
     remat: Remat = "none"
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, images: jax.Array, arch_weights: ArchWeights) -> jax.Array:
@@ -63,6 +70,8 @@ class Supernet(nn.Module):
                 reduction cells.
         """
         check_image(images.shape[1], images.shape[2], self.layers)
+        if self.dtype == "bfloat16":
+            images = images.astype(jnp.bfloat16)
         stem = Stem(STEM_MULTIPLIER * self.channels, self.norm, name="stem")(images)
         plans = {
             c.name: plan_supernet(self.mask, c.name) for c in self.mask.space.cells

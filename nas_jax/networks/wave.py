@@ -7,7 +7,6 @@ identities are computed once for each source, whatever the number of its edges.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
@@ -19,39 +18,13 @@ from nas_jax.networks.depthwise import depthwise_conv
 from nas_jax.networks.layers import (
     BatchNorm,
     Norm,
-    avg_pool,
     halve,
-    max_pool,
     mix,
     pointwise_conv,
     sow_relu_input,
-    weight,
 )
-from nas_jax.networks.plan import PlannedOp
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvOp:
-    """A depthwise-separable convolution: ReLU, depthwise, 1x1, norm; `twice` or once.
-
-    DARTS' `SepConv` and `DilConv` (cnn/operations.py).
-    """
-
-    kernel: int
-    dilation: int
-    twice: bool
-
-
-CONV_OPS = {
-    "sep_conv_3x3": ConvOp(3, 1, True),
-    "sep_conv_5x5": ConvOp(5, 1, True),
-    "dil_conv_3x3": ConvOp(3, 2, False),
-    "dil_conv_5x5": ConvOp(5, 2, False),
-}
-POOL_OPS = {"max_pool_3x3": max_pool, "avg_pool_3x3": avg_pool}
-SKIP = "skip_connect"
-NETWORK_OPS = ("none", SKIP, *POOL_OPS, *CONV_OPS)
-"""Every operation that a network can compute."""
+from nas_jax.networks.operations import CONV_OPS, POOL_OPS
+from nas_jax.networks.plan import SKIP, PlannedOp
 
 
 class Wave(nn.Module):
@@ -59,7 +32,6 @@ class Wave(nn.Module):
 
     Attributes:
         ops: The wave's operations (see `plan`).
-        channels: Channels C of every state.
         stride: 2 where the sources are the inputs of a reduction cell.
         norm: What batch normalisation does.
         affine: Whether normalisation has parameters (discrete networks).
@@ -68,7 +40,6 @@ class Wave(nn.Module):
     """
 
     ops: tuple[PlannedOp, ...]
-    channels: int
     stride: int
     norm: Norm = "batch"
     affine: bool = False
@@ -77,24 +48,31 @@ class Wave(nn.Module):
 
     @nn.compact
     def __call__(
-        self, states: Mapping[int, jax.Array], weights: jax.Array | None
+        self,
+        states: Mapping[int, jax.Array],
+        weights: jax.Array | None,
+        params: Mapping[str, jax.Array],
     ) -> dict[int, jax.Array]:
         """Sums by target node.
 
         Args:
             states: The states that exist by index, each `[B, H, W, C]`.
             weights: Architecture weights `[edges, operations]`, or None for ones.
+            params: Parameters of the convolutions by name, stacked by kind in the
+                order of the wave's operations.
         """
         sources = sorted({o.source for o in self.ops})
         raw = jnp.stack([states[s] for s in sources])
         sums: dict[int, jax.Array] = {}
-        for ops, compute in (
-            ([o for o in self.ops if not self._is_stacked(o)], self._shared),
-            ([o for o in self.ops if self._is_stacked(o)], self._stacked),
-        ):
+        shared = [o for o in self.ops if not self._is_stacked(o)]
+        stacked = [o for o in self.ops if self._is_stacked(o)]
+        for ops in (shared, stacked):
             if not ops:
                 continue
-            values, columns = compute(ops, sources, raw, weights)
+            if ops is shared:
+                values, columns = self._shared(ops, sources, raw)
+            else:
+                values, columns = self._stacked(ops, sources, raw, weights, params)
             targets = sorted({o.target for o in ops})
             matrix = _mixing_matrix(ops, targets, columns, weights, raw.dtype)
             mixed = mix(matrix, values)
@@ -106,11 +84,7 @@ class Wave(nn.Module):
         return op.op in CONV_OPS or (op.op == SKIP and self.stride == 2)
 
     def _shared(
-        self,
-        ops: list[PlannedOp],
-        sources: list[int],
-        raw: jax.Array,
-        weights: jax.Array | None,
+        self, ops: list[PlannedOp], sources: list[int], raw: jax.Array
     ) -> tuple[jax.Array, list[int]]:
         """Pools and identities: one result for each source and kind.
 
@@ -140,6 +114,7 @@ class Wave(nn.Module):
         sources: list[int],
         raw: jax.Array,
         weights: jax.Array | None,
+        params: Mapping[str, jax.Array],
     ) -> tuple[jax.Array, list[int]]:
         """Convolutions: stacked by kind, normalised together.
 
@@ -163,15 +138,18 @@ class Wave(nn.Module):
             live = _live(ops, weights)
             sow_relu_input(self, raw, jnp.asarray(one_hot, live.dtype) @ live)
         if twice:
-            first = self._separable(twice, inputs, 0, self.stride)
+            first = self._separable(twice, inputs, params, 0, self.stride)
             first = self._norm("norm_0")(first)
             if self.is_mutable_collection("relu_inputs"):
                 members = [i for name in twice for i in kinds[name]]
                 sow_relu_input(self, first, _live([ops[i] for i in members], weights))
             inputs |= _split(nn.relu(first), {n: len(kinds[n]) for n in twice})
-        results = [self._separable(convs, inputs, 1, self.stride)] if convs else []
+        results = (
+            [self._separable(convs, inputs, params, 1, self.stride)] if convs else []
+        )
         if SKIP in kinds:
-            results.append(self._halved(inputs[SKIP]))
+            halves = (params[f"{SKIP}_pointwise_{name}"] for name in ("even", "odd"))
+            results.append(halve(inputs[SKIP], *halves))
         order = [i for members in kinds.values() for i in members]
         last = self._norm("norm_1")(_concat(results))
         return last, [order.index(i) for i in range(len(ops))]
@@ -180,29 +158,25 @@ class Wave(nn.Module):
         return BatchNorm(self.norm, self.affine, self.tracked, name=name)
 
     def _separable(
-        self, names: list[str], inputs: dict[str, jax.Array], stage: int, stride: int
+        self,
+        names: list[str],
+        inputs: dict[str, jax.Array],
+        params: Mapping[str, jax.Array],
+        stage: int,
+        stride: int,
     ) -> jax.Array:
         """Depthwise convolutions of each kind, then all 1x1 convolutions at once."""
-        results, kernels = [], []
-        for name in names:
-            conv, x = CONV_OPS[name], inputs[name]
-            k, c = conv.kernel, self.channels
-            size = x.shape[0]
-            w = weight(self, f"{name}_depthwise_{stage}", (size, k, k, c), x.dtype)
-            step = 1 if conv.twice and stage == 1 else stride
-            results.append(depthwise_conv(x, w, stride=step, dilation=conv.dilation))
-            kernels.append(
-                weight(self, f"{name}_pointwise_{stage}", (size, c, c), x.dtype)
+        results = [
+            depthwise_conv(
+                inputs[name],
+                params[f"{name}_depthwise_{stage}"],
+                stride=1 if CONV_OPS[name].twice and stage == 1 else stride,
+                dilation=CONV_OPS[name].dilation,
             )
+            for name in names
+        ]
+        kernels = [params[f"{name}_pointwise_{stage}"] for name in names]
         return pointwise_conv(_concat(results), _concat(kernels))
-
-    def _halved(self, x: jax.Array) -> jax.Array:
-        c = self.channels
-        even, odd = (
-            weight(self, f"{SKIP}_pointwise_{name}", (x.shape[0], c, width), x.dtype)
-            for name, width in (("even", c // 2), ("odd", c - c // 2))
-        )
-        return halve(x, even, odd)
 
 
 def _mixing_matrix(
@@ -227,8 +201,8 @@ def _mixing_matrix(
     constant = np.zeros((*shape, *weights.shape))
     for (t, k), o in zip(where, ops, strict=True):
         constant[t, k, o.edge, o.column] += 1
-    flat = jnp.asarray(constant.reshape(-1, weights.size), dtype)
-    return (flat @ weights.astype(dtype).reshape(-1)).reshape(shape)
+    flat = jnp.asarray(constant.reshape(-1, weights.size), weights.dtype)
+    return (flat @ weights.reshape(-1)).reshape(shape)
 
 
 def _live(ops: Sequence[PlannedOp], weights: jax.Array | None) -> jax.Array:

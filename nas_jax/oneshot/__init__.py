@@ -1,7 +1,13 @@
 """One-shot search: bilevel optimisation of weights and alphas on a masked supernet."""
 
 from nas_jax.oneshot.first_order import FirstOrderDarts, OneShotAlgorithm, SearchState
-from nas_jax.oneshot.search import SearchResult, SearchStep, abstract_state, search
+from nas_jax.oneshot.search import (
+    SearchResult,
+    SearchStep,
+    abstract_state,
+    lower_step,
+    search,
+)
 
 __all__ = [
     "FirstOrderDarts",
@@ -10,5 +16,6 @@ __all__ = [
     "SearchState",
     "SearchStep",
     "abstract_state",
+    "lower_step",
     "search",
 ]

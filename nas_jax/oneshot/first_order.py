@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -71,9 +72,23 @@ class FirstOrderDarts:
         network: Supernet,
         weight_optimiser: optax.GradientTransformation,
         alpha_optimiser: optax.GradientTransformation,
+        microbatches: int = 1,
     ) -> None:
-        """Any optax transformations; those of DARTS are in `nas_jax.training`."""
+        """Nothing is traced yet.
+
+        Args:
+            network: The supernet.
+            weight_optimiser: Any optax transformation; those of DARTS are in
+                `nas_jax.training`.
+            alpha_optimiser: The same for the alphas.
+            microbatches: Parts of a batch that are computed one after another, and
+                whose gradients are averaged: activations of one part exist at a time.
+                Each part is normalised by its own statistics, as on one of several
+                devices; without batch statistics the result is that of the whole batch
+                up to rounding.
+        """
         self.network = network
+        self._microbatches = microbatches
         self._weights = weight_optimiser
         self._alphas = alpha_optimiser
         self._live = network.mask.arrays()
@@ -103,14 +118,14 @@ class FirstOrderDarts:
             `train_loss` and `train_accuracy` (before the weights move).
         """
         params, alphas, weight_state, alpha_state, step = state
-        (valid_loss, valid_accuracy), gradient = jax.value_and_grad(
-            self._loss, argnums=1, has_aux=True
-        )(params, alphas, valid_batch)
+        (valid_loss, valid_accuracy), gradient = self._gradient(
+            lambda alphas, batch: self._loss(params, alphas, batch), alphas, valid_batch
+        )
         updates, alpha_state = self._alphas.update(gradient, alpha_state, alphas)
         alphas = optax.apply_updates(alphas, updates)
-        (train_loss, train_accuracy), gradient = jax.value_and_grad(
-            self._loss, has_aux=True
-        )(params, alphas, train_batch)
+        (train_loss, train_accuracy), gradient = self._gradient(
+            lambda params, batch: self._loss(params, alphas, batch), params, train_batch
+        )
         updates, weight_state = self._weights.update(gradient, weight_state, params)
         params = optax.apply_updates(params, updates)
         metrics = {
@@ -129,6 +144,30 @@ class FirstOrderDarts:
     def genotype(self, state: SearchState) -> Genotype:
         """DARTS' discretisation of the present alphas."""
         return discretise(self.network.mask, self.probabilities(state))
+
+    def _gradient(
+        self, loss: Callable[[Any, Batch], Any], argument: Any, batch: Batch
+    ) -> tuple[tuple[jax.Array, jax.Array], Any]:
+        """Mean loss, accuracy and gradient over the microbatches of a batch."""
+        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+        if self._microbatches == 1:
+            return value_and_grad(argument, batch)
+        count = self._microbatches
+        parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+        first = jax.tree.map(lambda x: x[0], parts)
+        zeros = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype),
+            jax.eval_shape(value_and_grad, argument, first),
+        )
+
+        def add(total: Any, part: Batch) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, value_and_grad(argument, part)), None
+
+        total, _ = jax.lax.scan(add, zeros, parts)
+        mean: tuple[tuple[jax.Array, jax.Array], Any] = jax.tree.map(
+            lambda x: x / count, total
+        )
+        return mean
 
     def _loss(
         self, params: Any, alphas: dict[str, jax.Array], batch: Batch

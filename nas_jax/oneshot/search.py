@@ -55,25 +55,7 @@ class SearchStep:
             batch_size: Images in either batch.
             image_shape: Height, width and channels of a network input.
         """
-
-        def step(
-            state: SearchState,
-            data: DeviceImages,
-            train: jax.Array,
-            valid: jax.Array,
-            key: jax.Array,
-        ) -> tuple[SearchState, dict[str, jax.Array]]:
-            keys = jax.random.split(jax.random.fold_in(key, state.step))
-            return algorithm.step(
-                state,
-                data.batch(train, keys[0], augment),
-                data.batch(valid, keys[1], augment),
-            )
-
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        state = abstract_state(algorithm, image_shape)
-        index = jax.ShapeDtypeStruct((batch_size,), np.int32)
-        lowered = jax.jit(step, donate_argnums=0).lower(state, data, index, index, key)
+        lowered = lower_step(algorithm, data, augment, batch_size, image_shape)
         self._compiled = lowered.compile()
         self.memory = MemoryUse.of(self._compiled)
 
@@ -81,6 +63,50 @@ class SearchStep:
         """`(state, data, train index, valid index, key) -> (state, metrics)`."""
         result: tuple[SearchState, dict[str, jax.Array]] = self._compiled(*args)
         return result
+
+
+def lower_step(
+    algorithm: OneShotAlgorithm,
+    data: DeviceImages,
+    augment: Augment,
+    batch_size: int,
+    image_shape: tuple[int, int, int],
+    sharding: jax.sharding.Sharding | None = None,
+) -> jax.stages.Lowered:
+    """The search step, traced from shapes alone and ready to compile.
+
+    Args:
+        algorithm: The one-shot algorithm.
+        data: All training images, or their shapes.
+        augment: Applied to both batches.
+        batch_size: Images in either batch.
+        image_shape: Height, width and channels of a network input.
+        sharding: Where every argument lies, on devices that may be absent; None is
+            JAX's default device.
+    """
+
+    def step(
+        state: SearchState,
+        data: DeviceImages,
+        train: jax.Array,
+        valid: jax.Array,
+        key: jax.Array,
+    ) -> tuple[SearchState, dict[str, jax.Array]]:
+        keys = jax.random.split(jax.random.fold_in(key, state.step))
+        return algorithm.step(
+            state,
+            data.batch(train, keys[0], augment),
+            data.batch(valid, keys[1], augment),
+        )
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    index = jax.ShapeDtypeStruct((batch_size,), np.int32)
+    state = abstract_state(algorithm, image_shape)
+    arguments = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        (state, data, index, index, key),
+    )
+    return jax.jit(step, donate_argnums=0).lower(*arguments)
 
 
 def abstract_state(

@@ -105,13 +105,11 @@ def test_running_statistics_start_at_mean_zero_and_variance_one(
         np.testing.assert_array_equal(leaf, float(path.endswith("['variance']")))
 
 
-def test_dtype_of_the_images(key: jax.Array) -> None:
+def test_parameters_are_float32_whatever_computes(key: jax.Array) -> None:
     images = jax.ShapeDtypeStruct(IMAGES.shape, jnp.bfloat16)
     abstract = abstract_variables(SUPERNET, images, zero_alphas(SPACE))
     variables = init_variables(key, abstract)
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {
-        jnp.dtype("bfloat16")
-    }
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
 def test_no_forward_pass_is_compiled(

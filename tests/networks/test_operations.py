@@ -10,15 +10,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from nas_jax.networks.layers import (
-    Projection,
-    avg_pool,
-    halve,
-    max_pool,
-    mix,
-    scale_and_shift,
-)
+from nas_jax.networks.layers import Projection, halve, mix, scale_and_shift
+from nas_jax.networks.loop import Schedule, run_loop
+from nas_jax.networks.operations import parameter_shapes
 from nas_jax.networks.plan import PlannedOp
+from nas_jax.networks.pools import avg_pool, max_pool
 from nas_jax.networks.wave import Wave
 
 C = 3
@@ -99,13 +95,43 @@ def operation(op: str, x: np.ndarray, params: Params, stride: int) -> np.ndarray
     return factorised_reduction(relu(x), even, odd)
 
 
-def random_params(wave: Wave, states: list[jax.Array], weights: jax.Array) -> Params:
-    shapes = jax.eval_shape(wave.init, jax.random.key(0), states, weights)
+Sums = dict[int, jax.Array]
+
+
+def random_params(ops: tuple[PlannedOp, ...], stride: int) -> Params:
+    """A layer for each operation of a kind, stacked."""
     rng = np.random.default_rng(1)
     return {
-        name: rng.normal(size=leaf.shape, scale=0.5).astype(np.float32)
-        for name, leaf in shapes.get("params", {}).items()
+        f"{kind}_{name}": rng.normal(
+            size=(sum(o.op == kind for o in ops), *shape), scale=0.5
+        ).astype(np.float32)
+        for kind in dict.fromkeys(o.op for o in ops)
+        for name, shape in parameter_shapes(kind, stride, C).items()
     }
+
+
+def by_wave(ops, stride, states, weights, params) -> Sums:  # type: ignore[no-untyped-def]
+    """All at once."""
+    wave = Wave(ops, stride)
+    return jax.jit(wave.apply)({}, dict(enumerate(states)), weights, params)
+
+
+def by_loop(ops, stride, states, weights, params) -> Sums:  # type: ignore[no-untyped-def]
+    """One after another."""
+    schedule = Schedule(ops, stride, 0, 2, "batch", "float32")
+    batch, height, width, _ = states[0].shape
+    targets = sorted({o.target for o in ops})
+    shape = (max(targets) - 1, batch, -(-height // stride), -(-width // stride), C)
+    scale = jnp.stack([weights[o.edge, o.column] for o in ops])
+    run = jax.jit(functools.partial(run_loop, schedule))
+    nodes = run(jnp.stack(states), jnp.zeros(shape), scale, params)
+    return {target: nodes[target - 2] for target in targets}
+
+
+@pytest.fixture(params=[by_wave, by_loop], ids=["wave", "loop"])
+def run_ops(request):  # type: ignore[no-untyped-def]
+    """Either way to run a cell's operations."""
+    return request.param
 
 
 OPS = [
@@ -121,14 +147,14 @@ OPS = [
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("op", OPS)
-def test_operation_against_loops(op: str, stride: int) -> None:
+def test_operation_against_loops(op: str, stride: int, run_ops) -> None:  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(0)
     states = [jnp.asarray(rng.normal(size=(2, 4, 6, C)), jnp.float32) for _ in "ab"]
     # Edge (1, 2), the seventh of eight columns; its weight scales the result.
-    wave = Wave((PlannedOp(op, 1, 2, 1, 6),), C, stride)
+    ops = (PlannedOp(op, 1, 2, 1, 6),)
     weights = jnp.zeros((2, 8)).at[1, 6].set(0.75)
-    params = random_params(wave, states, weights)
-    sums = jax.jit(wave.apply)({"params": params}, states, weights)
+    params = random_params(ops, stride)
+    sums = run_ops(ops, stride, states, weights, params)
     assert list(sums) == [2]
     expected = 0.75 * operation(op, np.asarray(states[1], np.float64), params, stride)
     assert sums[2].shape == expected.shape
@@ -136,7 +162,7 @@ def test_operation_against_loops(op: str, stride: int) -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_wave_of_many_operations_against_loops(stride: int) -> None:
+def test_many_operations_against_loops(stride: int, run_ops) -> None:  # type: ignore[no-untyped-def]
     """Several sources, targets and stacked convolutions at once, as in a cell."""
     rng = np.random.default_rng(2)
     states = [jnp.asarray(rng.normal(size=(2, 4, 4, C)), jnp.float32) for _ in "ab"]
@@ -154,14 +180,13 @@ def test_wave_of_many_operations_against_loops(stride: int) -> None:
         for op in names
     )
     weights = jnp.asarray(rng.uniform(0.1, 1, size=(4, 7)), jnp.float32)
-    wave = Wave(ops, C, stride)
-    params = random_params(wave, states, weights)
-    sums = jax.jit(wave.apply)({"params": params}, states, weights)
+    params = random_params(ops, stride)
+    sums = run_ops(ops, stride, states, weights, params)
 
     expected: dict[int, np.ndarray] = {2: np.zeros(1), 3: np.zeros(1)}
     used: dict[str, int] = {}
     for op in ops:
-        # A parameter stacks one layer for each operation, in the order of the wave.
+        # A parameter stacks one layer for each operation, in their order.
         layer = used.setdefault(op.op, 0)
         used[op.op] += 1
         own = {n: p[layer : layer + 1] for n, p in params.items() if op.op in n}
@@ -176,8 +201,8 @@ def test_wave_of_many_operations_against_loops(stride: int) -> None:
 def test_pools_of_discrete_networks_are_not_normalised() -> None:
     x = np.random.default_rng(0).normal(size=(2, 4, 4, C)).astype(np.float32)
     ops = (PlannedOp("avg_pool_3x3", 0, 2, 0, 0),)
-    wave = Wave(ops, C, 2, affine=True, tracked=True, pool_norm=False)
-    sums = wave.apply({}, [jnp.asarray(x)], None)
+    wave = Wave(ops, 2, affine=True, tracked=True, pool_norm=False)
+    sums = wave.apply({}, [jnp.asarray(x)], None, {})
     np.testing.assert_allclose(sums[2], pool(x, "avg", 2), rtol=1e-5, atol=1e-6)
 
 
@@ -208,6 +233,20 @@ def test_gradient_of_max_pool(stride: int) -> None:
         results.append((y, pull(cotangent)[0]))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradient_of_avg_pool(stride: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 5, 4, 3)).astype(np.float32)
+    y, pull = jax.vjp(lambda x: avg_pool(x[None], stride)[0], jnp.asarray(x))
+    cotangent = rng.normal(size=y.shape).astype(np.float32)
+    # Linear: <y_bar, pool(x')> = <x_bar, x'> for any x'.
+    for _ in range(3):
+        other = rng.normal(size=x.shape).astype(np.float32)
+        expected = float((cotangent * pool(other, "avg", stride)).sum())
+        found = float((np.asarray(pull(jnp.asarray(cotangent))[0]) * other).sum())
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_equal_maxima_share_the_gradient() -> None:

@@ -20,8 +20,8 @@ from nas_jax.networks import (
 )
 from nas_jax.networks.backbone import places
 from nas_jax.networks.cell import Remat
+from nas_jax.networks.operations import CONV_OPS
 from nas_jax.networks.plan import plan_supernet
-from nas_jax.networks.wave import CONV_OPS
 from nas_jax.spaces import DARTS_OPS, SpaceMask, darts_space
 
 OPS = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
@@ -66,8 +66,8 @@ def full_variables() -> Variables:
 def subset(params: dict[str, Any], mask: SpaceMask) -> dict[str, Any]:
     """The parameters of a full supernet that one with a mask has as well.
 
-    A parameter of a wave stacks one layer for each operation of its kind, in the order
-    of the wave's operations: so the layers that stay are those of kept operations.
+    A parameter stacks one layer for each operation of its kind, in the plan's order: so
+    the layers that stay are those of kept operations.
     """
     result: dict[str, Any] = {}
     for cell, modules in params.items():
@@ -75,24 +75,16 @@ def subset(params: dict[str, Any], mask: SpaceMask) -> dict[str, Any]:
             result[cell] = modules
             continue
         place = places(2, 3)[int(cell.removeprefix("cell_"))]
-        plan = plan_supernet(FULL, place.name)
         result[cell] = {}
-        for module, leaves in modules.items():
-            if not module.startswith("wave_"):
-                result[cell][module] = leaves
+        for name, leaf in modules.items():
+            if name.startswith("preprocess"):
+                result[cell][name] = leaf
                 continue
-            wave = plan.waves[int(module.removeprefix("wave_"))]
-            kept: dict[str, Any] = {}
-            for name, leaf in leaves.items():
-                ops = [o for o in wave if name.startswith(o.op)]
-                assert leaf.shape[0] == len(ops)
-                rows = [
-                    i for i, o in enumerate(ops) if mask.keeps(place.name, o.edge, o.op)
-                ]
-                if rows:
-                    kept[name] = leaf[np.array(rows)]
-            if kept:
-                result[cell][module] = kept
+            ops = plan_supernet(FULL, place.name).named(name, place.reduction)
+            assert leaf.shape[0] == len(ops)
+            kept = [mask.keeps(place.name, o.edge, o.op) for o in ops]
+            if any(kept):
+                result[cell][name] = leaf[np.array(kept)]
     return result
 
 
@@ -264,7 +256,7 @@ def small_params() -> dict[str, Any]:
 def test_remat_changes_nothing() -> None:
     params = small_params()
     results = []
-    for remat in ("none", "wave", "cell"):
+    for remat in ("none", "op", "wave", "cell"):
         network = supernet(SMALL, remat, layers=1)
 
         def loss(

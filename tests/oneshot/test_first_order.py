@@ -160,3 +160,41 @@ def test_any_optax_transformation_will_do() -> None:
     np.testing.assert_allclose(moved, 0.25, rtol=1e-5)
     # A network of one layer has no normal cell.
     np.testing.assert_array_equal(before.alphas["normal"], after.alphas["normal"])
+
+
+def test_microbatches_average_the_gradients_of_their_parts(start: SearchState) -> None:
+    """Each part is normalised by its own statistics, and all count the same."""
+    network = Supernet(PRUNED, 2, 3, 2)
+    optimisers = optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE)
+    darts = FirstOrderDarts(network, *optimisers, microbatches=2)
+    after, metrics = jax.jit(darts.step)(start, TRAIN, VALID)
+    gradient = jax.jit(jax.grad(loss, 1))
+    halves = [jax.tree.map(lambda x, i=i: x[2 * i : 2 * i + 2], VALID) for i in (0, 1)]
+    parts = [gradient(start.params, start.alphas, half) for half in halves]
+    for name, alpha in start.alphas.items():
+        mean = (parts[0][name] + parts[1][name]) / 2
+        np.testing.assert_allclose(
+            after.alphas[name], alpha - ALPHA_RATE * mean, rtol=1e-4, atol=1e-6
+        )
+    values = [loss(start.params, start.alphas, half) for half in halves]
+    assert float(metrics["valid_loss"]) == pytest.approx(
+        float(sum(values)) / 2, rel=1e-5
+    )
+
+
+def test_microbatches_without_batch_statistics_change_nothing(
+    start: SearchState,
+) -> None:
+    network = Supernet(PRUNED, 2, 3, 2, norm="running")
+    optimisers = optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE)
+    results = [
+        jax.jit(FirstOrderDarts(network, *optimisers, microbatches=count).step)(
+            start, TRAIN, VALID
+        )
+        for count in (1, 4)
+    ]
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results
+    )
+    moved = jnp.abs(results[0][0].alphas["normal"] - start.alphas["normal"])
+    assert float(moved.max()) > 1e-5

@@ -12,10 +12,11 @@ import pytest
 from nas_jax.networks import (
     Supernet,
     abstract_variables,
+    from_edges,
     init_variables,
+    to_edges,
     zero_alphas,
 )
-from nas_jax.networks.plan import plan_supernet
 from nas_jax.proxies import Batch, get_proxy
 from nas_jax.pruning import leave_one_out, scored_supernet
 from nas_jax.spaces import SpaceMask, darts_space
@@ -33,27 +34,9 @@ def abstract_params(network: Supernet) -> Any:
 
 def without_rows(params: Any, small: SpaceMask) -> Any:
     """The parameters that a supernet of a smaller mask has, taken from the full one."""
-    waves = [plan_supernet(m, "reduce").waves for m in (FULL, small)]
-
-    def take(path: Any, leaf: Any) -> jax.Array:
-        value = params
-        for name in path:
-            value = value[name.key]
-        wave, parameter = path[1].key, path[-1].key
-        if not wave.startswith("wave_"):
-            return value
-        ops, left = (
-            [
-                o
-                for o in w[int(wave.removeprefix("wave_"))]
-                if parameter.startswith(o.op)
-            ]
-            for w in waves
-        )
-        return value[np.array([ops.index(o) for o in left])]
-
-    tree = abstract_params(Supernet(small, 2, 1, 3))
-    return jax.tree_util.tree_map_with_path(take, tree)
+    full = to_edges(Supernet(FULL, 2, 1, 3), params)
+    network = Supernet(small, 2, 1, 3)
+    return from_edges(network, abstract_params(network), full)
 
 
 def scores(mask: SpaceMask, params: Any, live: Any, batch: Batch) -> jax.Array:

@@ -47,16 +47,15 @@ def worth_proxy() -> Callable[..., Any]:
             total = jnp.full((), 100.0)
             for index, place in enumerate(places(2, layers)):
                 plan = plan_supernet(mask, place.name)
-                for number, wave in enumerate(plan.waves):
-                    live = network.live[f"cell_{index}"][f"wave_{number}"]
-                    for name in sorted({o.op for o in wave}):
-                        values = [
-                            worth[place.name][o.edge, o.column]
-                            for o in wave
-                            if o.op == name
-                        ]
-                        alive = live[f"{name}_pointwise_1"]
-                        total += alive @ jnp.array(values, jnp.float32)
+                live = network.live[f"cell_{index}"]
+                for name in sorted({o.op for o in plan.ops}):
+                    values = [
+                        worth[place.name][o.edge, o.column]
+                        for o in plan.ops
+                        if o.op == name
+                    ]
+                    alive = live[f"{name}_pointwise_1"]
+                    total += alive @ jnp.array(values, jnp.float32)
             return total
 
         return score
