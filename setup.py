@@ -46,8 +46,8 @@ EXTRAS = {
     # Compilers that need no device: libtpu by way of jax[tpu], and jax-cuda12-plugin
     # with jax-cuda12-pjrt, but no CUDA libraries, by way of jax[cuda12-local]. JAX's
     # own extras pin the versions that fit. On a machine without the device they make
-    # a plain `import jax` log errors and slow down, so they do not belong in the
-    # environment that runs everything else: install this extra in one of its own.
+    # a plain `import jax` log errors; the commands of nas_jax keep JAX from loading
+    # them (nas_jax/cli/compilers.py).
     "aot": ["jax[tpu,cuda12-local]>=0.10.2"],
     # The PyTorch side of the side-by-side benchmarks and of the parity tests.
     "benchmark": ["torch>=2.13"],
@@ -67,7 +67,11 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["nas_jax*"]),
-    package_data={"nas_jax": ["py.typed"], "nas_jax.report": ["template.html"]},
+    package_data={
+        "nas_jax": ["py.typed"],
+        "nas_jax.memory": ["targets/*.textproto"],
+        "nas_jax.report": ["template.html"],
+    },
     install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["nas-jax = nas_jax.cli.main:main"]},

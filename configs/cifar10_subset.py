@@ -46,9 +46,7 @@ def get_config() -> ExperimentConfig:
             repeats=1,
             candidates_at_once=1,
         ),
-        search=SearchConfig(
-            channels=4, layers=3, epochs=1, batch_size=64, remat="wave", log_every=6
-        ),
+        search=SearchConfig(channels=4, layers=3, epochs=1, batch_size=64, log_every=6),
         retrain=RetrainConfig(
             channels=8,
             layers=5,

@@ -33,7 +33,6 @@ def get_config(argument: str = "") -> ExperimentConfig:
             layers=3,
             epochs=1 if smoke else 6,
             batch_size=32 if smoke else 64,
-            remat="none",  # the images are small, and it compiles faster
             log_every=5,
         ),
         retrain=RetrainConfig(

@@ -116,8 +116,8 @@ def problems(config: Any) -> list[str]:
     batch, parts = right.get("search.batch_size"), right.get("search.microbatches")
     if batch and parts and batch % parts:
         found.append(
-            f"search.microbatches is {parts!r}: it must be a divisor of search.batch_size, "
-            f"{batch}"
+            f"search.microbatches is {parts!r}: it must be a divisor of "
+            f"search.batch_size, {batch}"
         )
     end = right.get("search.weight_learning_rate_min", 0.0)
     if end > right.get("search.weight_learning_rate", math.inf):

@@ -23,6 +23,7 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from nas_jax.cli.compilers import hide_unused
 from nas_jax.config import ExperimentConfig, config_fields
 from nas_jax.config_rules import type_in_words
 from nas_jax.errors import ConfigError, NasJaxError
@@ -85,6 +86,7 @@ def run(
                 raise ConfigError(f"--{name} is missing; --help shows the flags")
         values.config.validate()
         set_up_logging()
+        hide_unused()
         command = (sys.argv[0], *arguments)
         return main(Call(values.config, values.workdir, values, command)) or 0
     except NasJaxError as error:

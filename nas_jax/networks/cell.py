@@ -65,10 +65,10 @@ class Cell(nn.Module):
             "affine": self.discrete,
             "tracked": self.discrete,
         }
-        shrink = Projection(
-            self.channels, self.reduce_first, **norm, name="preprocess_0"
-        )
-        keep = Projection(self.channels, False, **norm, name="preprocess_1")
+        # Of a loop's cell nothing but states is stored: not their rectified copies.
+        project = nn.remat(Projection) if self.remat == "op" else Projection
+        shrink = project(self.channels, self.reduce_first, **norm, name="preprocess_0")
+        keep = project(self.channels, False, **norm, name="preprocess_1")
         states = {0: shrink(first), 1: keep(second)}
         params = self._parameters(second.dtype)
         if self.is_initializing() and not self.discrete:

@@ -159,7 +159,8 @@ def prune(
         for repeat in range(repeats):
             batch = batches(repeat)
             if scorer is None:
-                network = Supernet(base, channels, layers, num_classes)
+                # The smallest program; proxies that need activations run by waves.
+                network = Supernet(base, channels, layers, num_classes, remat="op")
                 _, height, width, depth = batch.images.shape
                 shape = (height, width, depth)
                 scorer = CandidateScorer(network, proxies, shape, candidates_at_once)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from nas_jax.memory import MemoryUse
+from nas_jax.memory import MemoryUse, refused_bytes
 
 
 def test_arguments_and_outputs_by_hand() -> None:
@@ -43,3 +43,28 @@ def test_temporaries_grow_with_what_is_kept_inside(size: int) -> None:
         + memory.output_bytes
         - memory.alias_bytes
     )
+
+
+def test_the_peak_is_what_the_compiler_says_that_it_allocates() -> None:
+    x = jnp.ones((64, 64))
+    compiled = jax.jit(lambda x: (x @ x.T, jnp.sin(x)), donate_argnums=0).lower(x)
+    analysis = compiled.compile().memory_analysis()
+    if not hasattr(analysis, "total_allocation_bytes"):
+        pytest.skip("this jaxlib does not say")
+    memory = MemoryUse.of(compiled.compile())
+    assert memory.peak_bytes == analysis.total_allocation_bytes
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("21.88G", 21.88 * 2**30), ("512.0M", 2**29), ("77", 77)]
+)
+def test_bytes_of_a_refused_program(size: str, expected: float) -> None:
+    message = (
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for "
+        f"HLO temporaries ({size}) exceeds available HBM (15.75G)."
+    )
+    assert refused_bytes(message) == round(expected)
+
+
+def test_another_error_is_no_refusal() -> None:
+    assert refused_bytes("INTERNAL: something (15.75G) broke") is None

@@ -1,0 +1,153 @@
+"""Tables and charts of `nas-jax memory`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas_jax.metrics import format_bytes
+
+Row = Mapping[str, Any]
+
+CHARTS = (".svg", ".png")
+_MIB = 2**20
+_TEMP, _REST = "#3566a8", "#a9b6c8"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _mebibytes(count: float) -> str:
+    return _number(count / _MIB)
+
+
+_COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("target", "target", str),
+    ("mask", "mask", lambda name: os.path.basename(name)),
+    ("kept_fraction", "kept", lambda share: f"{share:.3f}"),
+    ("remat", "remat", str),
+    ("dtype", "dtype", str),
+    ("batch", "batch", str),
+    ("microbatches", "parts", str),
+    ("temp_bytes", "temp", _mebibytes),
+    ("argument_bytes", "arguments", _mebibytes),
+    ("output_bytes", "output", _mebibytes),
+    ("alias_bytes", "alias", _mebibytes),
+    ("peak_bytes", "peak", _mebibytes),
+    ("residual_bytes", "residuals", _mebibytes),
+    ("flops", "GFLOP", lambda flops: _number(flops / 1e9)),
+    ("trace_seconds", "trace s", lambda seconds: f"{seconds:.1f}"),
+    ("compile_seconds", "compile s", lambda seconds: f"{seconds:.1f}"),
+)
+
+
+def settings_text(row: Row) -> str:
+    """The settings of a row, on one line."""
+    parts = [row["target"]] if "target" in row else []
+    parts += [f"kept {row['kept_fraction']:.3f} ({os.path.basename(row['mask'])})"]
+    parts += [f"remat {row['remat']}", row["dtype"], f"batch {row['batch']}"]
+    if row["microbatches"] > 1:
+        parts.append(f"in {row['microbatches']} parts")
+    return ", ".join(parts)
+
+
+def result_text(row: Row) -> str:
+    """What was found out about a row, on one line."""
+    if "error" in row:
+        return str(row["error"])
+    parts = []
+    if "peak_bytes" in row:
+        parts.append(f"peak {format_bytes(row['peak_bytes'])}")
+        if row["refused"]:
+            parts.append("refused by the compiler: more than the device has")
+        else:
+            parts.append(f"temp {format_bytes(row['temp_bytes'])}")
+    if "residual_bytes" in row:
+        parts.append(f"residuals {format_bytes(row['residual_bytes'])}")
+    names = {"residual": "residuals traced", "trace": "traced", "compile": "compiled"}
+    for name, verb in names.items():
+        if f"{name}_seconds" in row:
+            parts.append(f"{verb} in {row[f'{name}_seconds']:.1f} s")
+    return ", ".join(parts)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """All rows as aligned columns; bytes in MiB."""
+    columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
+    cells = [[name for _, name, _ in columns]]
+    for row in rows:
+        values = [(row.get(key), shown) for key, _, shown in columns]
+        cells.append(["-" if v is None else shown(v) for v, shown in values])
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(
+            # Words to the left, numbers to the right.
+            cell.ljust(width)
+            if key in ("target", "mask", "remat", "dtype")
+            else cell.rjust(width)
+            for cell, width, (key, _, _) in zip(line, widths, columns, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def draw_chart(rows: Sequence[Row], title: str, path: Path) -> None:
+    """Write a bar chart: peak bytes of every row, or residuals of traced rows.
+
+    Args:
+        rows: What was found out; failed rows are left out.
+        title: The first line of the picture. What all rows share stands below it.
+        path: Where to; its suffix, one of CHARTS, is the format.
+    """
+    # Half a second, which a mistake in a flag need not wait for.
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    rows = [row for row in rows if "error" not in row]
+    compiled = any("peak_bytes" in row for row in rows)
+    texts = [settings_text(row).split(", ") for row in rows]
+    shared = [part for part in texts[0] if all(part in text for text in texts)]
+    labels = [", ".join(p for p in text if p not in shared) for text in texts]
+    whole = [row["peak_bytes" if compiled else "residual_bytes"] / _MIB for row in rows]
+    # The parts of a refused program are not known.
+    temp = [row.get("temp_bytes", 0) / _MIB for row in rows]
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "nas_jax"}
+    settings |= {"text.parse_math": False, "font.family": "DejaVu Sans"}
+    with matplotlib.rc_context({**settings, "font.size": 8.0}):
+        figure = Figure(figsize=(8.0, 1.5 + 0.3 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        places = range(len(rows))
+        bars = [axes.barh(places, whole, color=_REST, height=0.7)]
+        names = ["arguments and results" if compiled else "kept for the backward pass"]
+        if any(temp):
+            bars.insert(0, axes.barh(places, temp, color=_TEMP, height=0.7))
+            names.insert(0, "temporaries: activations, gradients")
+        for place, value in zip(places, whole, strict=True):
+            axes.annotate(
+                _number(value),
+                (value, place),
+                (4, 0),
+                va="center",
+                textcoords="offset points",
+            )
+        axes.set_yticks(places, labels)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.12 * max(whole))
+        axes.set_xlabel("peak, MiB" if compiled else "residuals, MiB")
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.suptitle(f"{title}\n{', '.join(shared)}", fontsize=9)
+        figure.legend(
+            handles=bars,
+            labels=names,
+            frameon=False,
+            loc="outside lower center",
+            ncols=2,
+        )
+        temporary = path.with_name(f".{path.name}.tmp")
+        kind = path.suffix.removeprefix(".")
+        stable: Any = {"Date": None} if kind == "svg" else None
+        figure.savefig(temporary, format=kind, dpi=150, metadata=stable)
+    os.replace(temporary, path)

@@ -1,0 +1,243 @@
+"""Lists of settings, random masks and the sizes of images, without a compiler."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_jax.cli.memory_data import ImageFacts, check_batches, image_facts, parse_shape
+from nas_jax.cli.memory_settings import overrides, random_mask, read_settings
+from nas_jax.config import DataConfig, ExperimentConfig
+from nas_jax.errors import ConfigError, DataError, MaskError
+from nas_jax.memory import Candidate
+from nas_jax.spaces import NONE, SpaceMask, get_space
+
+SPACE = get_space("darts", 4)
+
+
+def flags(**given: list[str]) -> Any:
+    names = ("kept", "mask", "remat", "dtype", "batch", "microbatches")
+    return SimpleNamespace(**{**dict.fromkeys(names), **given})
+
+
+def read(budget: bool = False, **given: list[str]) -> list[Candidate]:
+    settings = read_settings(ExperimentConfig(), SPACE, flags(**given), budget)
+    assert all(settings.mask(c).kept_fraction == c.kept for c in settings.candidates)
+    assert budget or not settings.fallback
+    return list(settings.candidates)
+
+
+def test_the_config_as_it_is_unpruned_and_pruned() -> None:
+    config = ExperimentConfig()
+    found = read()
+    assert [(c.mask, c.kept) for c in found] == [("all", 1.0), ("random", 0.5)]
+    assert {(c.remat, c.dtype, c.batch_size, c.microbatches) for c in found} == {
+        (config.search.remat, "float32", 64, 1)
+    }
+
+
+def test_every_combination_masks_first() -> None:
+    found = read(
+        kept=["1", "0.25"],
+        remat=["none", "cell"],
+        dtype=["bfloat16"],
+        batch=["64", "32"],
+        microbatches=["1", "4"],
+    )
+    assert len(found) == len(set(found)) == 16
+    assert [c.kept for c in found] == [1.0] * 8 + [0.25] * 8
+    assert found[1] == Candidate("all", 1.0, "none", "bfloat16", 64, 4)
+
+
+def test_repeated_values_count_once() -> None:
+    assert len(read(kept=["1", "1.0"], remat=["wave", "wave"])) == 1
+
+
+def test_a_mask_file_and_a_share(tmp_path) -> None:
+    file = tmp_path / "mask.json"
+    mask = random_mask(SPACE, 0.3, 7)
+    file.write_text(mask.to_json())
+    found = read(kept=["1"], mask=[str(file)])
+    assert [c.mask for c in found] == ["all", str(file)]
+    assert found[1].kept == mask.kept_fraction
+    assert [c.mask for c in read(mask=[str(file)])] == [str(file)]
+
+
+def test_the_configs_own_mask(tmp_path) -> None:
+    file = tmp_path / "mask.json"
+    file.write_text(random_mask(SPACE, 0.3, 7).to_json())
+    config = ExperimentConfig()
+    config.space.mask = str(file)
+    (found,) = read_settings(config, SPACE, flags(), False).candidates
+    assert found.mask == str(file)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"remat": ["waves"]}, "--remat is 'waves': it must be one of none, op, wave"),
+        ({"dtype": ["float16"]}, "--dtype is 'float16': it must be one of float32"),
+        ({"batch": ["many"]}, "--batch: 'many' is no number"),
+        ({"batch": ["0"]}, "--batch is '0': it must be 1 or more"),
+        ({"microbatches": ["3"]}, "3 microbatches do not divide a batch of 64"),
+        ({"kept": ["half"]}, "--kept: 'half' is no number"),
+        ({"kept": ["1.5"]}, "--kept is 1.5: it must be a share"),
+        ({"kept": ["0.1"]}, "--kept is 0.1: it must be 0.125 or more"),
+        ({"kept": ["nan"]}, "--kept is nan"),
+    ],
+)
+def test_a_value_that_is_not_allowed(given: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read(**given)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "cannot read"), ("{", "not JSON"), ("[]", "a mask is")]
+)
+def test_a_mask_that_is_none(tmp_path, text, said) -> None:
+    file = tmp_path / "mask.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(MaskError, match=said):
+        read(mask=[str(file)])
+
+
+def test_a_budget_search_goes_through_more() -> None:
+    found = read(budget=True)
+    assert {c.kept for c in found} == {0.5}
+    assert {c.remat for c in found} == {"none", "op", "wave", "cell"}
+    assert {c.dtype for c in found} == {"float32", "bfloat16"}
+    assert {c.microbatches for c in found} == {1, 2, 4, 8}
+    assert {c.batch_size for c in found} == {64}
+    settings = read_settings(ExperimentConfig(), SPACE, flags(), True)
+    assert sorted({c.kept for c in settings.fallback}) == [0.125, 0.25, 0.375]
+
+
+def test_a_budget_search_keeps_to_what_is_given() -> None:
+    found = read(budget=True, kept=["1"], microbatches=["2"], remat=["none"])
+    assert {(c.kept, c.remat, c.microbatches) for c in found} == {(1.0, "none", 2)}
+
+
+def test_microbatches_of_a_budget_search_divide_the_batch() -> None:
+    assert {c.microbatches for c in read(budget=True, batch=["12"])} == {1, 2, 4}
+
+
+def test_overrides_name_what_differs() -> None:
+    config = ExperimentConfig()
+    same = Candidate("random", 0.5, config.search.remat, "float32", 64, 1)
+    assert overrides(config, same) == []
+    other = Candidate("random", 0.375, "cell", "bfloat16", 32, 2)
+    assert overrides(config, other) == [
+        "--config.search.remat=cell",
+        "--config.search.dtype=bfloat16",
+        "--config.search.batch_size=32",
+        "--config.search.microbatches=2",
+        "--config.prune.level=0.625",
+    ]
+    mask = Candidate("mine.json", 0.4, config.search.remat, "float32", 64, 1)
+    assert overrides(config, mask) == ["--config.space.mask=mine.json"]
+
+
+@given(st.floats(0.125, 1), st.integers(0, 2**32 - 1))
+def test_a_random_mask(kept: float, seed: int) -> None:
+    mask = random_mask(SPACE, kept, seed)
+    assert mask.num_kept == round(kept * SPACE.num_operations)
+    for cell in SPACE.cells:
+        for edge in range(len(cell.edges)):
+            assert set(mask.edge(cell.name, edge)) - {NONE}
+    # `none` goes before everything else.
+    nones = sum(NONE in ops for edges in mask.kept for ops in edges)
+    assert nones == max(0, mask.num_kept - 7 * 28)
+
+
+@given(st.floats(0.125, 1), st.floats(0.125, 1), st.integers(0, 99))
+def test_random_masks_are_nested(one: float, other: float, seed: int) -> None:
+    small, large = sorted((one, other))
+    assert random_mask(SPACE, small, seed) <= random_mask(SPACE, large, seed)
+
+
+def test_a_random_mask_follows_its_seed() -> None:
+    assert random_mask(SPACE, 0.5, 1) == random_mask(SPACE, 0.5, 1)
+    assert random_mask(SPACE, 0.5, 1) != random_mask(SPACE, 0.5, 2)
+    assert random_mask(SPACE, 1.0, 1) == SpaceMask.full(SPACE)
+
+
+@pytest.mark.parametrize("text", ["32x32", "32", "0x32x3", "32x32x3x1", "ax32x3", ""])
+def test_no_image_shape(text: str) -> None:
+    with pytest.raises(ConfigError, match="as in 32x32x3"):
+        parse_shape(text)
+
+
+def test_sizes_of_a_tfds_data_set_by_its_name() -> None:
+    config = DataConfig(source="tfds", name="cifar10:3.0.2")
+    assert image_facts(config, "", 0, 0) == ImageFacts((32, 32, 3), 10, 50_000)
+
+
+def test_flags_go_before_what_is_known() -> None:
+    config = DataConfig(source="tfds", name="cifar100")
+    facts = image_facts(config, "64x48x1", 0, 7)
+    assert facts == ImageFacts((64, 48, 1), 100, 7)
+
+
+def test_an_unknown_tfds_data_set_needs_flags() -> None:
+    config = DataConfig(source="tfds", name="my_own")
+    with pytest.raises(ConfigError, match="my_own.*--image_shape=32x32x3"):
+        image_facts(config, "8x8x1", 2, 0)
+    assert image_facts(config, "8x8x1", 2, 9) == ImageFacts((8, 8, 1), 2, 9)
+
+
+def test_sizes_of_images_that_are_made() -> None:
+    config = DataConfig(source="synthetic", image_size=16, num_classes=3, num_train=20)
+    assert image_facts(config, "", 0, 0) == ImageFacts((16, 16, 3), 3, 20)
+    assert image_facts(DataConfig(), "", 0, 0) == ImageFacts((8, 8, 1), 10, 1437)
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 4, 3), (6, 8, 4)])
+@pytest.mark.parametrize("names", [{}, {"classes": np.array(["a", "b", "c"])}])
+def test_sizes_of_an_npz_file(tmp_path, monkeypatch, shape, names) -> None:
+    path = tmp_path / "own.npz"
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    x = np.zeros(shape, np.uint8)
+    np.savez_compressed(
+        path, x_train=x, y_train=labels, x_test=x, y_test=labels, **names
+    )
+    # Neither training nor test images are read.
+    real = np.lib.npyio.NpzFile.__getitem__
+
+    def getitem(self, key):
+        assert "x_" not in key
+        return real(self, key)
+
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", getitem)
+    facts = image_facts(DataConfig(source="npz", path=str(path)), "", 0, 0)
+    channels = shape[3] if len(shape) == 4 else 1
+    assert facts == ImageFacts((8, 4, channels), len(names.get("classes", "ab")), 6)
+
+
+def test_an_npz_file_that_is_damaged(tmp_path) -> None:
+    path = tmp_path / "own.npz"
+    path.write_bytes(b"PK")
+    with pytest.raises(DataError, match="not a complete .npz"):
+        image_facts(DataConfig(source="npz", path=str(path)), "", 0, 0)
+
+
+def test_a_data_set_without_memory() -> None:
+    facts = ImageFacts((32, 32, 3), 10, 10**9)
+    dataset = facts.dataset()
+    assert dataset.image_shape == facts.image_shape
+    assert (dataset.num_classes, dataset.num_train) == (10, 10**9)
+    assert len(dataset.mean) == len(dataset.std) == 3
+
+
+def test_a_batch_larger_than_the_smaller_half() -> None:
+    facts = ImageFacts((8, 8, 1), 2, 10)
+    check_batches(facts, 5, 0.5)
+    with pytest.raises(DataError, match="a batch of 6 .* the 5 images"):
+        check_batches(facts, 6, 0.5)
+    with pytest.raises(DataError, match="the 2 images"):
+        check_batches(facts, 3, 0.8)
