@@ -53,7 +53,7 @@ class Supernet(nn.Module):
     layers: int
     num_classes: int
     norm: Norm = "batch"
-    remat: Remat = "none"
+    remat: Remat = "op"
     dtype: Dtype = "float32"
 
     @nn.compact
