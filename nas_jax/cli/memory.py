@@ -342,7 +342,9 @@ def _header(call: app.Call) -> dict[str, Any]:
 
 
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
-    notes = ["bytes in MiB; peak = temp + arguments + output - alias"]
+    notes = ["bytes in MiB"]
+    if any("peak_bytes" in row for row in rows):
+        notes = ["bytes in MiB; peak = temp + arguments + output - alias"]
     if any(row["mask"] == RANDOM for row in rows):
         notes.append(
             "mask random: drawn with the config's seed; `none` goes first, and every "

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from nas_jax.config import ExperimentConfig
-from nas_jax.config_rules import REMATS, RULES
+from nas_jax.config_rules import DTYPES, REMATS, RULES
 from nas_jax.errors import ConfigError, MaskError
 from nas_jax.memory import Candidate
 from nas_jax.spaces import NONE, SearchSpace, SpaceMask
 
 STRONGER = (0.75, 0.5, 0.25)
 """What a budget search keeps, of what was asked for, where nothing else fits."""
-DTYPES = ("float32", "bfloat16")
 MICROBATCHES = (1, 2, 4, 8)
 ALL, RANDOM = "all", "random"
 

@@ -115,8 +115,8 @@ def find_fitting(
 
     A candidate is passed over where its estimate alone makes it hopeless, or where one
     with the same remat was compiled, did not fit, and tells by the ratio of estimates
-    that this one will not either. Before giving up, the smallest candidate of each kind
-    of remat is compiled, whatever was estimated.
+    that this one will not either. Before giving up, the smallest candidates of the two
+    kinds of remat that keep least are compiled, whatever was estimated.
 
     Args:
         candidates: In the order of preference; see `step_time`.
@@ -176,7 +176,7 @@ def _scaled(use: MemoryUse, ratio: float) -> float:
 def _smallest(
     candidates: Iterable[Candidate], estimate: Callable[[Candidate], float]
 ) -> list[Candidate]:
-    """The candidate with the least estimate of each kind of remat."""
+    """Of each of the two kinds of remat that keep least, the least candidate."""
     least: dict[str, Candidate] = {}
     for candidate in candidates:
         best = least.setdefault(candidate.remat, candidate)
@@ -185,4 +185,4 @@ def _smallest(
     if len(least) > 1:
         # Keeping everything never needs less than computing some of it again.
         least.pop("none", None)
-    return sorted(least.values(), key=estimate)
+    return sorted(least.values(), key=estimate)[:2]

@@ -147,11 +147,11 @@ def test_the_step_of_a_run_has_the_same_memory(run: Run) -> None:
 
 
 def test_tracing_alone(folder: Path, run: Run) -> None:
-    flags = ("--mask=mask.json", "--remat=none,wave", "--trace_only")
+    flags = ("--mask=mask.json", "--remat=none,op", "--trace_only")
     traced = Run(folder, *flags)
-    plain, wave = traced.rows
+    plain, loop = traced.rows
     assert plain["residual_bytes"] == run.rows[0]["residual_bytes"]
-    assert wave["residual_bytes"] < plain["residual_bytes"]
+    assert loop["residual_bytes"] < plain["residual_bytes"]
     assert not {"target", "peak_bytes", "compile_seconds"} & set(plain)
     assert "peak" not in traced.out.splitlines()[0]
 

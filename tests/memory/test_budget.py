@@ -57,7 +57,7 @@ def candidates(
 ) -> list[Candidate]:
     """All combinations, fastest first."""
     grid = itertools.product(
-        kept, ("none", "wave", "cell"), ("float32", "bfloat16"), microbatches
+        kept, ("none", "op", "wave", "cell"), ("float32", "bfloat16"), microbatches
     )
     found = [Candidate("m", k, r, d, 64, m) for k, r, d, m in grid]
     return sorted(found, key=step_time)
@@ -65,14 +65,14 @@ def candidates(
 
 def residuals(candidate: Candidate) -> float:
     size = 1000 * candidate.kept / candidate.microbatches
-    size *= {"none": 1.0, "wave": 0.3, "cell": 0.1}[candidate.remat]
+    size *= {"none": 1.0, "op": 0.2, "wave": 0.3, "cell": 0.1}[candidate.remat]
     return size * {"float32": 1.0, "bfloat16": 0.5}[candidate.dtype]
 
 
 class Compiler:
     """Needs a multiple of the residuals, by kind of remat, and a fixed rest."""
 
-    FACTOR = {"none": 1.1, "wave": 1.5, "cell": 3.0}
+    FACTOR = {"none": 1.1, "op": 1.2, "wave": 1.5, "cell": 3.0}
 
     def __init__(self, fixed: int = 20) -> None:
         self.fixed = fixed
@@ -120,7 +120,7 @@ def test_nothing_fits_names_the_smallest() -> None:
         find_fitting(order, 30, compiler, residuals)
     smallest = min(order, key=lambda c: compiler.use(c).peak_bytes)
     assert caught.value.smallest.candidate == smallest
-    assert caught.value.compiled == len(compiler.compiled) <= 5
+    assert caught.value.compiled == len(compiler.compiled) <= 6
 
 
 def test_a_wrong_estimate_cannot_hide_the_only_one_that_fits() -> None:
@@ -171,5 +171,6 @@ def test_share_of_what_is_computed_again() -> None:
     # DARTS: cells 0 and 1 whole, 2 to 4 a half, 5 to 7 a quarter.
     assert recomputed_share(8, 4, "none") == 0
     assert recomputed_share(8, 4, "cell") == pytest.approx(1 / 4.25)
+    assert recomputed_share(8, 4, "op") == 0
     # 8 of the 14 edges come from the cell's inputs.
     assert recomputed_share(8, 4, "wave") == pytest.approx(8 / 14 / 4.25)
