@@ -87,10 +87,8 @@ def plan_supernet(mask: SpaceMask, cell: str) -> CellPlan:
 
 def plan_genotype(spec: CellSpec, genotype: CellGenotype) -> CellPlan:
     """The operations of one discrete cell."""
-    k = spec.edges_per_node
     ops = []
-    for index, (op, source) in enumerate(genotype.genes):
-        target = spec.nodes[index // k]
+    for target, (op, source) in zip(spec.gene_nodes, genotype.genes, strict=True):
         edge = spec.edges.index((source, target))
         ops.append(PlannedOp(op, source, target, edge, spec.ops.index(op)))
     return _plan(spec, ops, genotype.concat)

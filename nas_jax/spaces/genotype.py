@@ -1,10 +1,8 @@
-"""A discrete architecture of a cell space, in DARTS' notation and as JSON."""
+"""A discrete architecture of a cell space, its notation and its JSON."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +10,15 @@ import numpy as np
 
 from nas_jax.errors import GenotypeError
 from nas_jax.spaces.mask import SpaceMask
+from nas_jax.spaces.notation import (
+    Gene,
+    architecture_genes,
+    architecture_string,
+    call_fields,
+    has_architecture_strings,
+    json_fields,
+)
 from nas_jax.spaces.space import NONE, CellSpec, SearchSpace
-
-Gene = tuple[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +27,8 @@ class CellGenotype:
 
     Attributes:
         name: The cell's name.
-        genes: `(operation, source state)` pairs, `edges_per_node` for each node, in
-            the order of the nodes.
+        genes: `(operation, source state)` pairs in the order of the nodes,
+            `edges_per_node` for each; in the order of the edges where that is None.
         concat: States whose concatenation is the cell's output.
     """
 
@@ -57,18 +61,23 @@ class Genotype:
 
     @classmethod
     def parse(cls, space: SearchSpace, text: str) -> Genotype:
-        """From DARTS' notation, `Genotype(normal=[('skip_connect', 0), ...`, or JSON.
+        """From the notation of the space, or JSON.
 
-        The text is read as a syntax tree of literals; nothing in it is executed.
+        DARTS writes `Genotype(normal=[('skip_connect', 0), ...`. It is read as a syntax
+        tree of literals; nothing in it is executed. A space of one cell that keeps all
+        its edges has architecture strings, `|skip_connect~0|+|none~0|...`.
 
         Raises:
             GenotypeError: If it is neither notation, or not of this space.
         """
         text = text.strip()
         if text.startswith("{"):
-            fields = _json_fields(space, text)
+            fields = json_fields(space, text)
+        elif has_architecture_strings(space):
+            (spec,) = space.cells
+            fields = {spec.name: architecture_genes(spec, text)}
         else:
-            fields = _call_fields(text)
+            fields = call_fields(text)
         cells = []
         for spec in space.cells:
             if spec.name not in fields:
@@ -76,7 +85,7 @@ class Genotype:
                     f"the genotype lacks the field {spec.name!r}; it has {[*fields]}"
                 )
             genes = _genes(spec, fields.pop(spec.name))
-            concat = fields.pop(f"{spec.name}_concat", list(spec.nodes))
+            concat = fields.pop(f"{spec.name}_concat", list(spec.output))
             if not _is_list(concat) or not all(type(state) is int for state in concat):
                 raise GenotypeError(
                     f"{spec.name}_concat must list state indices; got {concat!r}"
@@ -87,7 +96,9 @@ class Genotype:
         return cls(space, tuple(cells))
 
     def __str__(self) -> str:
-        """DARTS' notation; `parse` reads it back."""
+        """The notation of the space; `parse` reads it back."""
+        if has_architecture_strings(self.space):
+            return architecture_string(self.space.cells[0], self.cells[0].genes)
         parts = []
         for cell in self.cells:
             low, high = min(cell.concat), max(cell.concat) + 1
@@ -112,9 +123,8 @@ class Genotype:
         kept = []
         for spec, cell in zip(self.space.cells, self.cells, strict=True):
             chosen: dict[int, set[str]] = {e: set() for e in range(len(spec.edges))}
-            for node, genes in zip(spec.nodes, _by_node(spec, cell.genes), strict=True):
-                for op, source in genes:
-                    chosen[spec.edges.index((source, node))].add(op)
+            for node, (op, source) in zip(spec.gene_nodes, cell.genes, strict=True):
+                chosen[spec.edges.index((source, node))].add(op)
             kept.append(
                 tuple(
                     tuple(o for o in spec.ops if o in (ops or {NONE}))
@@ -130,6 +140,9 @@ def discretise(mask: SpaceMask, probabilities: Mapping[str, np.ndarray]) -> Geno
     Every edge is as strong as its strongest kept operation other than `none`; every
     node keeps its `edges_per_node` strongest edges, each with that operation. Ties go
     to the lower edge index and to the operation that comes first in the space.
+
+    A cell that keeps all its edges has the strongest kept operation of each, `none`
+    included (NAS-Bench-201, Dong and Yang 2020).
 
     Args:
         mask: The operations that can be chosen.
@@ -159,36 +172,33 @@ def discretise(mask: SpaceMask, probabilities: Mapping[str, np.ndarray]) -> Geno
                 options = [
                     (-weights[edge, i], i, op)
                     for i, op in enumerate(spec.ops)
-                    if op != NONE and mask.keeps(spec.name, edge, op)
+                    if op in spec.selectable and mask.keeps(spec.name, edge, op)
                 ]
                 if options:
                     strength, _, op = min(options)
                     best.append((strength, edge, op))
-            best.sort()
-            chosen = best[: spec.edges_per_node]
-            genes += [(op, spec.edges[edge][0]) for _, edge, op in chosen]
-        cells.append(CellGenotype(spec.name, tuple(genes), tuple(spec.nodes)))
+            if not spec.keeps_all_edges:
+                best = sorted(best)[: spec.edges_per_node]
+            genes += [(op, spec.edges[edge][0]) for _, edge, op in best]
+        cells.append(CellGenotype(spec.name, tuple(genes), spec.output))
     return Genotype(mask.space, tuple(cells))
 
 
-def _by_node(spec: CellSpec, genes: tuple[Gene, ...]) -> list[tuple[Gene, ...]]:
-    k = spec.edges_per_node
-    return [genes[i : i + k] for i in range(0, len(genes), k)]
-
-
 def _check_cell(spec: CellSpec, cell: CellGenotype) -> None:
-    expected = spec.num_nodes * spec.edges_per_node
+    expected = len(spec.gene_nodes)
     if len(cell.genes) != expected:
         raise GenotypeError(
             f"cell {cell.name!r} has {len(cell.genes)} genes; {spec.num_nodes} nodes "
-            f"of {spec.edges_per_node} edges need {expected}"
+            f"of {spec.edges_per_node or 'all their'} edges need {expected}"
         )
-    for node, genes in zip(spec.nodes, _by_node(spec, cell.genes), strict=True):
+    pairs = [*zip(spec.gene_nodes, cell.genes, strict=True)]
+    for node in spec.nodes:
+        genes = [gene for target, gene in pairs if target == node]
         for op, source in genes:
-            if op not in spec.ops or op == NONE:
-                allowed = ", ".join(o for o in spec.ops if o != NONE)
+            if op not in spec.selectable:
                 raise GenotypeError(
-                    f"cell {cell.name!r} has operation {op!r}; allowed: {allowed}"
+                    f"cell {cell.name!r} has operation {op!r}; allowed: "
+                    f"{', '.join(spec.selectable)}"
                 )
             if (source, node) not in spec.edges:
                 raise GenotypeError(
@@ -200,6 +210,11 @@ def _check_cell(spec: CellSpec, cell: CellGenotype) -> None:
                 f"cell {cell.name!r}: node {node} takes a state twice, {sources}; its "
                 "edges come from different states"
             )
+        if spec.keeps_all_edges and sources != sorted(sources):
+            raise GenotypeError(
+                f"cell {cell.name!r}: node {node} takes the states {sources}; "
+                f"expected them in the order of its edges, {sorted(sources)}"
+            )
     if not cell.concat or len(set(cell.concat)) != len(cell.concat):
         raise GenotypeError(
             f"cell {cell.name!r}: concat {cell.concat} repeats or empty"
@@ -208,6 +223,11 @@ def _check_cell(spec: CellSpec, cell: CellGenotype) -> None:
         raise GenotypeError(
             f"cell {cell.name!r}: concat {cell.concat} must hold states of the nodes, "
             f"{list(spec.nodes)}"
+        )
+    if spec.keeps_all_edges and cell.concat != spec.output:
+        raise GenotypeError(
+            f"cell {cell.name!r}: concat {cell.concat} must be {spec.output}, the last "
+            "node"
         )
 
 
@@ -230,64 +250,3 @@ def _genes(spec: CellSpec, value: object) -> tuple[Gene, ...]:
             )
         genes.append((gene[0], gene[1]))
     return tuple(genes)
-
-
-def _json_fields(space: SearchSpace, text: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise GenotypeError(f"the genotype is not JSON: {error}") from None
-    if isinstance(data.get("genotype"), dict):
-        # A whole genotype.json, which says what space it is of.
-        if data.get("space", space.name) != space.name:
-            raise GenotypeError(
-                f"the genotype is of space {data['space']!r}, not {space.name!r}"
-            )
-        return dict(data["genotype"])
-    return dict(data)
-
-
-def _call_fields(text: str) -> dict[str, Any]:
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise GenotypeError(
-            f"not a genotype: {text[:60]!r} ({type(error).__name__}); expected "
-            "Genotype(normal=[('sep_conv_3x3', 0), ...], ...) or its JSON"
-        ) from None
-    named = isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
-    if not (named and tree.func.id == "Genotype" and not tree.args):  # type: ignore
-        raise GenotypeError(
-            f"not a genotype: {text[:60]!r}; expected Genotype(normal=[...], ...) with "
-            "fields by name"
-        )
-    assert isinstance(tree, ast.Call)
-    fields: dict[str, Any] = {}
-    for keyword in tree.keywords:
-        if keyword.arg is None or keyword.arg in fields:
-            raise GenotypeError(
-                f"genotype field {keyword.arg!r} is repeated or unnamed"
-            )
-        fields[keyword.arg] = _literal(keyword.arg, keyword.value)
-    return fields
-
-
-def _literal(field: str, node: ast.expr) -> Any:
-    """A literal, or `range(a, b)` of literals: the only call that genotypes hold."""
-    try:
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id == "range"
-            and not node.keywords
-        ):
-            bounds = [ast.literal_eval(argument) for argument in node.args]
-            if all(type(b) is int and 0 <= b <= 1000 for b in bounds):
-                return list(range(*bounds))
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        pass
-    raise GenotypeError(
-        f"genotype field {field!r} holds a {type(node).__name__}; only lists of "
-        "literals and range(a, b) are allowed: code is never run"
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class SpaceMask:
 
     Usable as a static argument and as a Flax module attribute. A mask is checked
     when it is made: every edge keeps an operation, and every node keeps enough
-    edges with an operation other than `none` to be discretised.
+    edges with an operation that can be selected to be discretised.
 
     Attributes:
         space: The search space.
@@ -74,6 +75,21 @@ class SpaceMask:
             )
             kept.append(tuple(rows))
         return cls(space, tuple(kept))
+
+    @classmethod
+    def load(cls, space: SearchSpace, path: str | Path) -> SpaceMask:
+        """From a UTF-8 file with what `from_json` takes.
+
+        Raises:
+            MaskError: It cannot be read as text, or holds no mask of the space.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MaskError(
+                f"cannot read {path}: {error}; give a mask or a prune.json"
+            ) from None
+        return cls.from_json(space, text)
 
     @classmethod
     def from_json(cls, space: SearchSpace, text: str) -> SpaceMask:
@@ -237,9 +253,11 @@ def _check_cell(cell: CellSpec, edges: tuple[tuple[str, ...], ...]) -> None:
                 f"of {', '.join(cell.ops)}"
             )
     for node in cell.nodes:
-        live = sum(set(edges[e]) != {NONE} for e in cell.incoming(node))
-        if live < cell.edges_per_node:
+        live = sum(
+            not set(edges[e]).isdisjoint(cell.selectable) for e in cell.incoming(node)
+        )
+        if live < cell.num_selected(node):
             raise MaskError(
                 f"node {node} of cell {cell.name!r} has {live} edges with an operation "
-                f"other than {NONE!r}; discretisation needs {cell.edges_per_node}"
+                f"other than {NONE!r}; discretisation needs {cell.num_selected(node)}"
             )

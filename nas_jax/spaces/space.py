@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from nas_jax.spaces.mask import SpaceMask
 
 NONE = "none"
-"""The operation that carries no signal. It is searched but never selected."""
+"""The operation that carries no signal.
+
+It is searched, but selected only where a cell keeps all its edges.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +33,10 @@ class CellSpec:
             source. The position in this tuple is the edge's index.
         ops: Names of the candidate operations of every edge, in the order of the
             alphas' last axis.
-        edges_per_node: Incoming edges that a node keeps at discretisation.
+        edges_per_node: Incoming edges that a node keeps at discretisation, none of
+            them with `none`; the nodes together are the output (DARTS). Where it is
+            None, a node keeps all its edges, `none` is an operation like the others,
+            and the last node is the output (NAS-Bench-201).
     """
 
     name: str
@@ -38,7 +44,7 @@ class CellSpec:
     num_nodes: int
     edges: tuple[tuple[int, int], ...]
     ops: tuple[str, ...]
-    edges_per_node: int
+    edges_per_node: int | None
 
     def __post_init__(self) -> None:
         states = self.num_inputs + self.num_nodes
@@ -61,6 +67,34 @@ class CellSpec:
     def incoming(self, node: int) -> tuple[int, ...]:
         """Indices of the edges that end at a node, by source."""
         return tuple(i for i, (_, target) in enumerate(self.edges) if target == node)
+
+    @property
+    def keeps_all_edges(self) -> bool:
+        """Whether a genotype has an operation on every edge, `none` included."""
+        return self.edges_per_node is None
+
+    @property
+    def selectable(self) -> tuple[str, ...]:
+        """Operations that a genotype may have."""
+        if self.keeps_all_edges:
+            return self.ops
+        return tuple(op for op in self.ops if op != NONE)
+
+    def num_selected(self, node: int) -> int:
+        """Incoming edges that a genotype has at a node."""
+        if self.edges_per_node is None:
+            return len(self.incoming(node))
+        return self.edges_per_node
+
+    @property
+    def gene_nodes(self) -> tuple[int, ...]:
+        """The node that each gene of a genotype feeds, in the order of the genes."""
+        return tuple(n for n in self.nodes for _ in range(self.num_selected(n)))
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """States whose concatenation is the output, where a genotype names no other."""
+        return (self.nodes[-1],) if self.keeps_all_edges else tuple(self.nodes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,23 +126,24 @@ class SearchSpace:
     def size(self, mask: SpaceMask | None = None) -> int:
         """Number of genotypes that the space (or what a mask keeps of it) holds.
 
-        A genotype keeps `edges_per_node` incoming edges of each node and one
-        operation other than `none` on each, so a node contributes the elementary
-        symmetric polynomial of its edges' operation counts.
+        A genotype keeps some incoming edges of each node and one selectable operation
+        on each, so a node contributes the elementary symmetric polynomial of its
+        edges' operation counts.
 
         Returns:
-            An exact integer: 1,037,664,180 squared for the whole DARTS space.
+            An exact integer: 1,037,664,180 squared for the whole DARTS space, 15,625
+            for NAS-Bench-201.
         """
         total = 1
         for cell in self.cells:
             for node in cell.nodes:
                 counts = [
                     sum(
-                        op != NONE and (mask is None or mask.keeps(cell.name, e, op))
-                        for op in cell.ops
+                        mask is None or mask.keeps(cell.name, e, op)
+                        for op in cell.selectable
                     )
                     for e in cell.incoming(node)
                 ]
-                chosen = itertools.combinations(counts, cell.edges_per_node)
+                chosen = itertools.combinations(counts, cell.num_selected(node))
                 total *= sum(math.prod(combination) for combination in chosen)
         return total
