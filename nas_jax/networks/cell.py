@@ -1,4 +1,4 @@
-"""A cell: two preprocessed inputs, waves of operations, concatenated nodes."""
+"""A cell: two preprocessed inputs, a loop or waves of operations, their nodes."""
 
 from __future__ import annotations
 
@@ -108,6 +108,8 @@ class Cell(nn.Module):
         params: Mapping[str, jax.Array],
     ) -> dict[int, jax.Array]:
         """All nodes, by loops over operations of one stride."""
+        if weights is None:
+            raise ValueError("a cell of a discrete network has no remat='op'")
         plan = self.plan
         inputs = jnp.stack([states[s] for s in range(plan.num_inputs)])
         wide = jnp.promote_types(inputs.dtype, jnp.float32)
@@ -133,7 +135,7 @@ class Cell(nn.Module):
         nodes: jax.Array,
         first: tuple[int, int],
         *,
-        weights: jax.Array | None,
+        weights: jax.Array,
         params: Mapping[str, jax.Array],
         dtype: str,
     ) -> jax.Array:
@@ -141,11 +143,8 @@ class Cell(nn.Module):
             return nodes
         stride = self.plan.stride(ops[0], self.reduction)
         schedule = Schedule(tuple(ops), stride, *first, self.norm, dtype)
-        if weights is None:
-            scale = jnp.ones(len(ops), nodes.dtype)
-        else:
-            edges, columns = ([getattr(o, n) for o in ops] for n in ("edge", "column"))
-            scale = weights[np.array(edges), np.array(columns)].astype(nodes.dtype)
+        edges, columns = ([getattr(o, n) for o in ops] for n in ("edge", "column"))
+        scale = weights[np.array(edges), np.array(columns)].astype(nodes.dtype)
         return run_loop(schedule, sources, nodes, scale, self._part(params, ops))
 
     def _part(

@@ -83,6 +83,9 @@ def run_loop(
 ) -> jax.Array:
     """Adds every operation's weighted result to its target.
 
+    The mixed operation of Liu et al. 2019 (arXiv 1806.09055), equation 2, and the sum
+    of a node's edges, equation 1.
+
     Args:
         schedule: The operations.
         sources: States to read, `[S, B, H, W, C]`; None reads the nodes themselves.
@@ -92,7 +95,7 @@ def run_loop(
             the schedule.
 
     Returns:
-        The new nodes.
+        The new nodes, of the shape and dtype of the old.
     """
     branches = [
         functools.partial(

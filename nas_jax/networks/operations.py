@@ -70,7 +70,9 @@ def parameter_shapes(op: str, stride: int, channels: int) -> dict[str, tuple[int
 def operate(
     op: str, stride: int, norm: Norm, x: jax.Array, params: Mapping[str, jax.Array]
 ) -> jax.Array:
-    """One operation of a supernet, normalised without parameters (DARTS, OPS).
+    """One operation of a supernet, normalised without parameters.
+
+    DARTS' `OPS` (cnn/operations.py).
 
     Args:
         op: Name of the operation, other than `none`.
@@ -78,6 +80,9 @@ def operate(
         norm: What batch normalisation does.
         x: `[K, B, H, W, C]`.
         params: Its parameters by name, stacked along K (see `parameter_shapes`).
+
+    Returns:
+        `[K, B, ceil(H / stride), ceil(W / stride), C]`, of x's dtype.
     """
     if op in POOL_OPS:
         return normalize(POOL_OPS[op](x, stride), norm)
