@@ -14,16 +14,17 @@ FREE = {"errors", "jsonable", ""}
 BASE = {"data", "tabular", "memory", "metrics", "checkpoint", "workdir"}
 BELOW_TRAINING = BASE | {"spaces", "networks"}
 BELOW_PRUNING = BELOW_TRAINING | {"proxies", "training"}
-BELOW_CLI = BELOW_PRUNING | {"pruning", "oneshot", "report"}
+BELOW_CLI = BELOW_PRUNING | {"scoring", "pruning", "oneshot", "report"}
 ALLOWED: dict[str, set[str]] = {
     **{name: set() for name in FREE | BASE},
     "spaces": set(),
     "networks": {"spaces"},
     "proxies": BELOW_TRAINING,
     "training": BELOW_TRAINING,
-    "pruning": BELOW_PRUNING,
+    "scoring": BELOW_PRUNING,
+    "pruning": BELOW_PRUNING | {"scoring"},
     "oneshot": BELOW_PRUNING,
-    "report": {"spaces"},
+    "report": {"spaces", "tabular"},
     "config_rules": set(),
     "config": BELOW_CLI | {"config_rules"},
     "cli": BELOW_CLI | {"config", "config_rules"},
@@ -32,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
 # Third-party packages with one home, and parts that must stay light.
 ONLY_IN = {"flax": "networks", "orbax": "checkpoint"}
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax"}
-WITHOUT_JAX = FREE | {"spaces", "report"}
+WITHOUT_JAX = FREE | {"spaces", "tabular", "report"}
 
 
 def imported_modules(path: Path, root: Path) -> Iterator[str]:

@@ -1,0 +1,23 @@
+"""Published results to compare with, and how well a score ranks them.
+
+`load_table` reads NAS-Bench-201's CSV files, published proxies and a user's own;
+`NatsBench` reads NATS-Bench's official files; `spearman` and `kendall` say how far two
+columns agree, with a bootstrap interval. NumPy only.
+"""
+
+from nas_jax.tabular.correlation import Correlation, kendall, spearman
+from nas_jax.tabular.nats import SPLITS, Metrics, NatsBench, NatsRecord, Trial
+from nas_jax.tabular.table import Table, load_table
+
+__all__ = [
+    "SPLITS",
+    "Correlation",
+    "Metrics",
+    "NatsBench",
+    "NatsRecord",
+    "Table",
+    "Trial",
+    "kendall",
+    "load_table",
+    "spearman",
+]

@@ -1,0 +1,285 @@
+"""NATS-Bench's topology space: trained results of all NAS-Bench-201 architectures.
+
+Dong, Liu, Musial and Gabrys 2021, arXiv 2009.00437. The official files are read as
+they are, one big file or a folder of one file an architecture; which of a record's
+evaluations is the validation and which the test accuracy follows the official API
+(D-X-Y/NATS-Bench, nats_bench/api_topology.py, `get_more_info`).
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas_jax.errors import ConfigError, DataError
+from nas_jax.tabular.unpickle import read_pickle
+
+_END = ".pickle.pbz2"
+
+SPLITS: dict[str, tuple[str | None, str]] = {
+    "cifar10-valid": ("x-valid", "ori-test"),
+    "cifar10": (None, "ori-test"),
+    "cifar100": ("x-valid", "x-test"),
+    "ImageNet16-120": ("x-valid", "x-test"),
+}
+"""The names of the validation and test evaluation in the records of a data set.
+
+`cifar10-valid` was trained on half of CIFAR-10's training images and validated on the
+other half; `cifar10` was trained on all of them, so no validation images are left.
+"""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Top-1 accuracy in percent and cross entropy in nats, after the last epoch."""
+
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of an architecture, or the mean of several.
+
+    Attributes:
+      train: on the images trained on, while they were augmented.
+      valid: None where no validation images were held out, as for `cifar10`.
+      test: None where the record lacks it.
+      params_m: parameters in millions.
+      macs_m: multiply-accumulates of one image in millions; NATS-Bench calls them
+        FLOPs.
+      latency: seconds for a batch of 256 images on the authors' GPU; None where it was
+        not measured.
+      train_seconds: of all epochs together, None where the record has no times. The
+        authors measured an architecture's epoch once, so trials do not differ in it.
+    """
+
+    train: Metrics
+    valid: Metrics | None
+    test: Metrics | None
+    params_m: float
+    macs_m: float
+    latency: float | None
+    train_seconds: float | None
+
+
+@dataclass(frozen=True)
+class NatsRecord:
+    """What is known of one architecture on one data set under one schedule.
+
+    Attributes:
+      index: the official index, from 0.
+      architecture: the official string, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
+      dataset: one of `SPLITS`.
+      schedule: the epochs it was trained for, `"12"` or `"200"`.
+      trials: by seed.
+      mean: the mean of the trials; None where a trial has None, but for the latency,
+        which is the mean of those measured.
+    """
+
+    index: int
+    architecture: str
+    dataset: str
+    schedule: str
+    trials: Mapping[int, Trial]
+    mean: Trial
+
+
+class NatsBench:
+    """Looks up the trained results of an architecture.
+
+    Attributes:
+      architectures: the official strings by index.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Opens the benchmark.
+
+        Only plain values are unpickled, see `read_pickle`. The big file is read whole:
+        some minutes, and about 32 GiB of memory as far as a part of it tells. Of a
+        folder, each record is read when it is first asked for, in about 10 ms.
+
+        Args:
+          path: the file `NATS-tss-v1_0-*.pickle.pbz2`, or the folder
+            `NATS-tss-v1_0-*-simple` with `meta.pickle.pbz2` and a file for each
+            architecture, `000000.pickle.pbz2` and so on; `~` stands for the home
+            directory.
+
+        Raises:
+          DataError: the file or the folder's meta file is missing, damaged or of
+            another kind.
+        """
+        self._path = Path(path).expanduser()
+        self._folder = self._path.is_dir()
+        meta = self._path / f"meta{_END}" if self._folder else self._path
+        content = read_pickle(meta)
+        wanted = {"meta_archs": list} | ({} if self._folder else {"arch2infos": dict})
+        for key, kind in wanted.items():
+            if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+                raise DataError(
+                    f"{meta} has no {kind.__name__} {key!r}, so it is no NATS-Bench "
+                    f"file. Give NATS-tss-v1_0-*{_END} or the folder of its -simple "
+                    "form."
+                )
+        self.architectures: tuple[str, ...] = tuple(content["meta_archs"])
+        self._indices = {arch: i for i, arch in enumerate(self.architectures)}
+        self._states: dict[int, Any] = {} if self._folder else content["arch2infos"]
+        self._records: dict[int, dict[tuple[str, str], NatsRecord]] = {}
+
+    def index_of(self, architecture: int | str) -> int:
+        """The official index of an architecture, given as its string or index.
+
+        Raises:
+          ConfigError: the benchmark has no such architecture.
+        """
+        if isinstance(architecture, str):
+            if architecture not in self._indices:
+                raise ConfigError(
+                    f"{self._path} has no architecture {architecture!r}. Write it as "
+                    f"NATS-Bench does, for instance {self.architectures[0]!r}."
+                )
+            return self._indices[architecture]
+        index = operator.index(architecture)
+        if not 0 <= index < len(self.architectures):
+            raise ConfigError(
+                f"{self._path} has no architecture {index}; allowed: 0 to "
+                f"{len(self.architectures) - 1}."
+            )
+        return index
+
+    def query(
+        self, architecture: int | str, dataset: str, schedule: str = "200"
+    ) -> NatsRecord:
+        """The results of an architecture.
+
+        Args:
+          architecture: its official index or string.
+          dataset: one of `SPLITS`. Published CIFAR-10 validation accuracies are those
+            of `cifar10-valid`, test accuracies those of `cifar10`.
+          schedule: `"200"` or `"12"` epochs, each with its own learning rate schedule.
+
+        Raises:
+          ConfigError: the architecture, data set or schedule is unknown.
+          DataError: the record is missing, damaged or of another architecture.
+        """
+        index = self.index_of(architecture)
+        if dataset not in SPLITS:
+            raise ConfigError(
+                f"NATS-Bench has no data set {dataset!r}; allowed: {', '.join(SPLITS)}."
+            )
+        if index not in self._records:
+            self._records[index] = self._read(index)
+        found = self._records[index]
+        if (dataset, schedule) not in found:
+            known = ", ".join(repr(s) for d, s in found if d == dataset) or "none"
+            raise ConfigError(
+                f"architecture {index} was not trained on {dataset} under the schedule "
+                f"{schedule!r}; allowed: {known}."
+            )
+        return found[dataset, schedule]
+
+    def _read(self, index: int) -> dict[tuple[str, str], NatsRecord]:
+        where, state = str(self._path), self._states.pop(index, None)
+        if self._folder:
+            names = (f"{index:06d}{_END}", f"{index}{_END}")
+            files = [f for name in names if (f := self._path / name).exists()]
+            if files:
+                where, state = str(files[0]), read_pickle(files[0])
+        if state is None:
+            raise DataError(
+                f"{self._path} holds no record of architecture {index}: it is a part "
+                "of the benchmark. Download all of it, or ask for another one."
+            )
+        try:
+            records = [
+                _record(index, self.architectures[index], dataset, str(schedule), part)
+                for schedule, part in state.items()
+                for dataset in part["dataset_seed"]
+                if dataset in SPLITS
+            ]
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{where}: the record of architecture {index} is not as NATS-Bench "
+                f"writes it ({type(error).__name__}: {error}). Download it again."
+            ) from error
+        return {(record.dataset, record.schedule): record for record in records}
+
+
+def _record(
+    index: int, architecture: str, dataset: str, schedule: str, state: dict[str, Any]
+) -> NatsRecord:
+    if state["arch_str"] != architecture:
+        raise DataError(
+            f"holds {state['arch_str']!r}, but architecture {index} is "
+            f"{architecture!r}. The files are of different versions: download them "
+            "together."
+        )
+    trials = {
+        int(seed): _trial(state["all_results"][dataset, seed], *SPLITS[dataset])
+        for seed in sorted(state["dataset_seed"][dataset])
+    }
+    mean = _mean_trial(list(trials.values()))
+    return NatsRecord(index, architecture, dataset, schedule, trials, mean)
+
+
+def _trial(state: dict[str, Any], valid: str | None, test: str) -> Trial:
+    last = state["epochs"] - 1
+
+    def evaluation(name: str | None) -> Metrics | None:
+        key = f"{name}@{last}"
+        if key not in state["eval_acc1es"]:
+            return None
+        accuracy, loss = state["eval_acc1es"][key], state["eval_losses"][key]
+        return Metrics(float(accuracy), float(loss))
+
+    train = Metrics(
+        float(state["train_acc1es"][last]), float(state["train_losses"][last])
+    )
+    times, latencies = state["train_times"], state["latency"]
+    latency = sum(latencies) / len(latencies) if latencies else None
+    return Trial(
+        train=train,
+        valid=evaluation(valid),
+        test=evaluation(test),
+        params_m=float(state["params"]),
+        macs_m=float(state["flop"]),
+        # The authors mark a latency that was not measured by -1.
+        latency=latency if latency is not None and latency > 0 else None,
+        train_seconds=sum(times[epoch] for epoch in range(last + 1)) if times else None,
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _mean_trial(trials: list[Trial]) -> Trial:
+    def metrics(part: Callable[[Trial], Metrics | None]) -> Metrics | None:
+        parts = [found for trial in trials if (found := part(trial)) is not None]
+        if len(parts) < len(trials):
+            return None
+        return Metrics(
+            _mean([p.accuracy for p in parts]), _mean([p.loss for p in parts])
+        )
+
+    if not trials:
+        raise ValueError("no trial")
+    train = metrics(lambda trial: trial.train)
+    assert train is not None
+    seconds = [t.train_seconds for t in trials if t.train_seconds is not None]
+    latencies = [t.latency for t in trials if t.latency is not None]
+    return Trial(
+        train=train,
+        valid=metrics(lambda trial: trial.valid),
+        test=metrics(lambda trial: trial.test),
+        params_m=_mean([trial.params_m for trial in trials]),
+        macs_m=_mean([trial.macs_m for trial in trials]),
+        latency=_mean(latencies) if latencies else None,
+        train_seconds=_mean(seconds) if len(seconds) == len(trials) else None,
+    )
