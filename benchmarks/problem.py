@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
@@ -62,10 +61,9 @@ class Problem:
                 arrays[cell.name] = rng.random(shape).argsort(axis=1) < HALF_KEPT
             return SpaceMask.from_arrays(self.space, arrays)
         try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            return SpaceMask.load(self.space, name)
+        except MaskError as error:
             raise MaskError(
-                f"mask {name!r} is not {UNPRUNED!r}, {HALF!r} or a readable file: "
-                f"{error}"
+                f"mask {name!r} is not {UNPRUNED!r}, {HALF!r} or a file with a mask of "
+                f"this space: {error}"
             ) from None
-        return SpaceMask.from_json(self.space, text)

@@ -131,7 +131,6 @@ class _Report:
 
 
 def _run(call: app.Call) -> int:
-
     asked = call.flags
     _check_files(call)
     budget = parse_bytes(asked.budget) if asked.budget else 0

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.lib import format as npy
 
 from nas_jax import data
+from nas_jax.cli.images import load_images
 from nas_jax.config import DataConfig
-from nas_jax.errors import ConfigError, DataError
+from nas_jax.errors import ConfigError
 
 # Published sizes of tfds data sets with images of one size.
 _TFDS = {
@@ -108,10 +109,7 @@ def _known(config: DataConfig) -> ImageFacts:
         return ImageFacts(parse_shape(text), classes, count)
     if config.source == "npz" and (facts := _npz_facts(Path(config.path).expanduser())):
         return facts
-    options = dataclasses.asdict(config)
-    for name in ("crop_padding", "flip", "cutout"):
-        options.pop(name)
-    images = data.load(options.pop("source"), **options)
+    images = load_images(config)
     return ImageFacts(images.image_shape, images.num_classes, images.num_train)
 
 
@@ -134,17 +132,3 @@ def _npz_facts(file: Path) -> ImageFacts | None:
     # Whatever is wrong with it, the loader says it in its own words.
     except Exception:
         return None
-
-
-def check_batches(facts: ImageFacts, batch_size: int, fraction: float) -> None:
-    """Refuses a batch that is larger than either half of the training images.
-
-    Raises:
-        DataError: It is.
-    """
-    least = min(map(len, data.bilevel_split(facts.num_train, fraction, 0)))
-    if batch_size > least:
-        raise DataError(
-            f"a batch of {batch_size} is more than the {least} images that the search "
-            f"draws from, of {facts.num_train} training images; lower --batch"
-        )

@@ -8,14 +8,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nas_jax.config import ExperimentConfig
 from nas_jax.config_rules import DTYPES, REMATS, RULES
-from nas_jax.errors import ConfigError, MaskError
+from nas_jax.errors import ConfigError
 from nas_jax.memory import Candidate
 from nas_jax.spaces import NONE, SearchSpace, SpaceMask
 
@@ -161,7 +160,7 @@ def _masks(
         name = ALL if mask == SpaceMask.full(space) else RANDOM
         masks[name, mask.kept_fraction] = mask
     for file in files:
-        mask = SpaceMask.from_json(space, _read(file))
+        mask = SpaceMask.load(space, file)
         masks[file, mask.kept_fraction] = mask
     asked = set(masks)
     for share in more:
@@ -190,12 +189,3 @@ def _values(texts: Sequence[str] | None, name: str, kind: type) -> list[Any]:
 
 def _flag(name: str) -> str:
     return name.removesuffix("_size")
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MaskError(
-            f"cannot read {path}: {error}; give a mask or a prune.json"
-        ) from None

@@ -42,18 +42,22 @@ class Worker:
         Raises:
             NasJaxError: The images' sizes are unknown or do not fit the network.
         """
-        from nas_jax.cli import memory_data
+        from nas_jax.cli.images import check_batches
+        from nas_jax.cli.memory_data import image_facts
         from nas_jax.config import ExperimentConfig
         from nas_jax.networks import check_image
         from nas_jax.spaces import get_space
 
         self._config = ExperimentConfig.from_json(setup["config"])
-        self.facts = memory_data.image_facts(self._config.data, **setup["images"])
+        self.facts = image_facts(self._config.data, **setup["images"])
         height, width, _ = self.facts.image_shape
         search = self._config.search
         check_image(height, width, search.layers)
-        memory_data.check_batches(
-            self.facts, setup["largest_batch"], search.train_fraction
+        check_batches(
+            {"search": setup["largest_batch"]},
+            self.facts.num_train,
+            search.train_fraction,
+            flag="--batch",
         )
         self._space = get_space(self._config.space.name, self._config.space.num_nodes)
         target = Target(**setup["target"])

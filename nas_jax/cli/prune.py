@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nas_jax.cli import experiment
+from nas_jax.cli import stage_command
 
 HELP = "Score every operation without training and drop the poor ones (prune.json)."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return experiment.main(_stage, argv, HELP)
+    return stage_command.main(_stage, argv, HELP)
 
 
 def _stage(run: Any, interrupt: Any, call: Any) -> None:

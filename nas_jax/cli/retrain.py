@@ -9,14 +9,14 @@ from typing import Any
 
 from absl import flags
 
-from nas_jax.cli import experiment
+from nas_jax.cli import stage_command
 
 HELP = "Train a genotype from scratch and measure its accuracy (retrain.json)."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return experiment.main(_stage, argv, HELP, _define_flags, _genotype)
+    return stage_command.main(_stage, argv, HELP, _define_flags, _genotype)
 
 
 def _define_flags(values: flags.FlagValues) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from nas_jax.cli import experiment
+from nas_jax.cli import stage_command
 
 HELP = (
     "One-shot search on what prune.json keeps (genotype.json); without prune.json, "
@@ -16,7 +16,7 @@ HELP = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return experiment.main(_stage, argv, HELP)
+    return stage_command.main(_stage, argv, HELP)
 
 
 def _stage(run: Any, interrupt: Any, call: Any) -> None:

@@ -15,7 +15,7 @@ from nas_jax.networks.layers import Norm, Projection, weight
 from nas_jax.networks.loop import Schedule, run_loop
 from nas_jax.networks.operations import parameter_shapes
 from nas_jax.networks.plan import CellPlan, PlannedOp
-from nas_jax.networks.wave import Wave
+from nas_jax.networks.wave import Rows, Wave, take_rows
 
 Remat = Literal["none", "op", "wave", "cell"]
 """What is computed again in the backward pass instead of being stored.
@@ -65,8 +65,9 @@ class Cell(nn.Module):
             "affine": self.discrete,
             "tracked": self.discrete,
         }
-        # Of a loop's cell nothing but states is stored: not their rectified copies.
-        project = nn.remat(Projection) if self.remat == "op" else Projection
+        # Nothing but states is to be stored: not their rectified copies.
+        again = self.remat in ("op", "wave")
+        project = nn.remat(Projection) if again else Projection
         shrink = project(self.channels, self.reduce_first, **norm, name="preprocess_0")
         keep = project(self.channels, False, **norm, name="preprocess_1")
         states = {0: shrink(first), 1: keep(second)}
@@ -145,20 +146,19 @@ class Cell(nn.Module):
         schedule = Schedule(tuple(ops), stride, *first, self.norm, dtype)
         edges, columns = ([getattr(o, n) for o in ops] for n in ("edge", "column"))
         scale = weights[np.array(edges), np.array(columns)].astype(nodes.dtype)
-        return run_loop(schedule, sources, nodes, scale, self._part(params, ops))
+        own = take_rows(params, self._rows(params, ops))
+        return run_loop(schedule, sources, nodes, scale, own)
 
-    def _part(
-        self, params: Mapping[str, jax.Array], ops: Sequence[PlannedOp]
-    ) -> dict[str, jax.Array]:
+    def _rows(self, params: Mapping[str, jax.Array], ops: Sequence[PlannedOp]) -> Rows:
         """The rows of each stacked parameter that belong to operations in a row."""
-        part = {}
+        part = []
         for op in dict.fromkeys(o.op for o in ops):
             stacked = self.plan.stacked(op, self.reduction)
             rows = [i for i, o in enumerate(stacked) if o in ops]
             for name in params:
                 if rows and name.startswith(f"{op}_"):
-                    part[name] = params[name][rows[0] : rows[-1] + 1]
-        return part
+                    part.append((name, rows[0], rows[-1] + 1))
+        return tuple(part)
 
     def _waves(
         self,
@@ -175,14 +175,13 @@ class Cell(nn.Module):
             stride = 2 if self.reduction and index == 0 else 1
             wave = module(
                 ops,
+                rows=self._rows(params, ops),
                 stride=stride,
                 **norm,
                 pool_norm=not self.discrete,
                 name=f"wave_{index}",
             )
-            for target, value in wave(
-                dict(states), weights, self._part(params, ops)
-            ).items():
+            for target, value in wave(dict(states), weights, params).items():
                 sums[target] = sums[target] + value if target in sums else value
             # A node is a source once all its edges are in; a later node may be first.
             states |= {n: sums[n] for n in sums if self._complete(n, index)}

@@ -26,6 +26,14 @@ from nas_jax.networks.layers import (
 from nas_jax.networks.operations import CONV_OPS, POOL_OPS
 from nas_jax.networks.plan import SKIP, PlannedOp
 
+Rows = tuple[tuple[str, int, int], ...]
+"""Names of stacked parameters, each with its first row and the one after its last."""
+
+
+def take_rows(params: Mapping[str, jax.Array], rows: Rows) -> dict[str, jax.Array]:
+    """Those rows of the parameters."""
+    return {name: params[name][start:stop] for name, start, stop in rows}
+
 
 class Wave(nn.Module):
     """The weighted sums that one wave adds to its target nodes.
@@ -37,6 +45,7 @@ class Wave(nn.Module):
         affine: Whether normalisation has parameters (discrete networks).
         tracked: Whether normalisation keeps running statistics (discrete networks).
         pool_norm: Whether pools are followed by normalisation (supernets).
+        rows: Which rows of the parameters are the wave's; None for all.
     """
 
     ops: tuple[PlannedOp, ...]
@@ -45,6 +54,7 @@ class Wave(nn.Module):
     affine: bool = False
     tracked: bool = False
     pool_norm: bool = True
+    rows: Rows | None = None
 
     @nn.compact
     def __call__(
@@ -58,9 +68,11 @@ class Wave(nn.Module):
         Args:
             states: The states that exist by index, each `[B, H, W, C]`.
             weights: Architecture weights `[edges, operations]`, or None for ones.
-            params: Parameters of the convolutions by name, stacked by kind in the
-                order of the wave's operations.
+            params: Parameters of the cell by name, stacked by kind.
         """
+        # Here and not by the caller: a rematerialised wave would store the slices.
+        if self.rows is not None:
+            params = take_rows(params, self.rows)
         sources = sorted({o.source for o in self.ops})
         raw = jnp.stack([states[s] for s in sources])
         sums: dict[int, jax.Array] = {}

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from nas_jax.errors import ConfigError
 from nas_jax.networks import (
     Supernet,
     abstract_variables,
@@ -85,7 +86,8 @@ class FirstOrderDarts:
                 whose gradients are averaged: activations of one part exist at a time.
                 Each part is normalised by its own statistics, as on one of several
                 devices; without batch statistics the result is that of the whole batch
-                up to rounding.
+                up to rounding. They must divide the batch: `step` raises ConfigError
+                where they do not.
         """
         self.network = network
         self._microbatches = microbatches
@@ -148,11 +150,20 @@ class FirstOrderDarts:
     def _gradient(
         self, loss: Callable[[Any, Batch], Any], argument: Any, batch: Batch
     ) -> tuple[tuple[jax.Array, jax.Array], Any]:
-        """Mean loss, accuracy and gradient over the microbatches of a batch."""
+        """Mean loss, accuracy and gradient over the microbatches of a batch.
+
+        Raises:
+            ConfigError: The microbatches do not divide the batch.
+        """
         value_and_grad = jax.value_and_grad(loss, has_aux=True)
         if self._microbatches == 1:
             return value_and_grad(argument, batch)
-        count = self._microbatches
+        count, size = self._microbatches, len(batch[1])
+        if size % count:
+            raise ConfigError(
+                f"{count} microbatches do not divide a batch of {size}; give a number "
+                "of microbatches that divides it, or another batch size"
+            )
         parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
         first = jax.tree.map(lambda x: x[0], parts)
         zeros = jax.tree.map(

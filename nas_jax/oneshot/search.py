@@ -48,12 +48,7 @@ class SearchStep:
     ) -> None:
         """Trace and compile; nothing is allocated for it.
 
-        Args:
-            algorithm: The one-shot algorithm.
-            data: All training images, or their shapes.
-            augment: Applied to both batches.
-            batch_size: Images in either batch.
-            image_shape: Height, width and channels of a network input.
+        The arguments are those of `lower_step`.
         """
         lowered = lower_step(algorithm, data, augment, batch_size, image_shape)
         self._compiled = lowered.compile()

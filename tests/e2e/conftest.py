@@ -15,31 +15,6 @@ import pytest
 
 REPO_ROOT = Path(__file__).resolve().parents[2]
 
-# One node a cell, two channels, the cheapest proxies: the same pipeline in seconds.
-TINY = """
-from nas_jax.config import (
-    DataConfig, ExperimentConfig, PruneConfig, RetrainConfig, SearchConfig, SpaceConfig
-)
-
-
-def get_config():
-    small = dict(channels=2, layers=2, batch_size=8)
-    return ExperimentConfig(
-        name="tiny",
-        data=DataConfig(
-            source="synthetic", image_size=8, channels=1, num_classes=3, num_train=64,
-            num_test=16, crop_padding=1,
-        ),
-        space=SpaceConfig(num_nodes=1),
-        prune=PruneConfig(
-            level=0.75, proxies=("params", "nwot"), repeats=1, candidates_at_once=1,
-            **small,
-        ),
-        search=SearchConfig(epochs=10, log_every=1, **small),
-        retrain=RetrainConfig(epochs=5, log_every=1, **small),
-    )
-"""
-
 
 class Cli:
     """Starts nas-jax: in a process of its own, or in this one."""
@@ -94,11 +69,9 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+def tiny() -> str:
     """The flag that names the tiny config."""
-    path = tmp_path_factory.mktemp("config") / "tiny.py"
-    path.write_text(TINY)
-    return f"--config={path}"
+    return f"--config={REPO_ROOT / 'tests' / 'cli' / 'tiny.py'}"
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,14 @@ from pathlib import Path
 DRIVER = """
 import os, sys
 from pathlib import Path
-from nas_jax.cli import run, stages
+from nas_jax.cli import run
+from nas_jax.cli.stages import resume
 
 log, step, number, every, *arguments = sys.argv[1:]
-stages.CHECKPOINT_SECONDS = float(every)
+resume.CHECKPOINT_SECONDS = float(every)
 
 
-class Writer(stages.JsonlWriter):
+class Writer(resume.JsonlWriter):
     def __init__(self, path, resume_step=None):
         super().__init__(path, resume_step)
         self.name = Path(path).name
@@ -26,12 +27,12 @@ class Writer(stages.JsonlWriter):
     def write(self, at, metrics):
         super().write(at, metrics)
         if self.name == log and at == int(step) - 3:
-            stages.CHECKPOINT_SECONDS = 1e9
+            resume.CHECKPOINT_SECONDS = 1e9
         if self.name == log and at == int(step):
             os.kill(os.getpid(), int(number))
 
 
-stages.JsonlWriter = Writer
+resume.JsonlWriter = Writer
 sys.exit(run.main(arguments))
 """
 TERM, KILL = str(int(signal.SIGTERM)), str(int(signal.SIGKILL))

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from nas_jax.errors import ConfigError
 from nas_jax.networks import Supernet
 from nas_jax.oneshot import FirstOrderDarts, SearchState
 from nas_jax.spaces import SpaceMask, darts_space
@@ -198,3 +199,15 @@ def test_microbatches_without_batch_statistics_change_nothing(
     )
     moved = jnp.abs(results[0][0].alphas["normal"] - start.alphas["normal"])
     assert float(moved.max()) > 1e-5
+
+
+@pytest.mark.parametrize("microbatches", [3, 8])
+def test_microbatches_that_do_not_divide_the_batch(
+    start: SearchState, microbatches: int
+) -> None:
+    network = Supernet(PRUNED, 2, 3, 2)
+    optimisers = optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE)
+    darts = FirstOrderDarts(network, *optimisers, microbatches=microbatches)
+    said = f"{microbatches} microbatches do not divide a batch of 4; give a number"
+    with pytest.raises(ConfigError, match=said):
+        jax.eval_shape(darts.step, start, TRAIN, VALID)

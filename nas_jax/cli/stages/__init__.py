@@ -1,0 +1,22 @@
+"""The stages of an experiment: each reads and writes artefacts of one workdir.
+
+A stage has a module here that computes it, and a command of the same name in
+`nas_jax.cli` that parses flags and calls it.
+"""
+
+from nas_jax.cli.stages.experiment import Experiment, load_data
+from nas_jax.cli.stages.memory import memory
+from nas_jax.cli.stages.prune import prune
+from nas_jax.cli.stages.retrain import retrain
+from nas_jax.cli.stages.search import algorithm, search, search_step
+
+__all__ = [
+    "Experiment",
+    "algorithm",
+    "load_data",
+    "memory",
+    "prune",
+    "retrain",
+    "search",
+    "search_step",
+]

@@ -1,0 +1,139 @@
+"""The second stage: one-shot search on the operations that are left."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from nas_jax import data, oneshot, training
+from nas_jax.checkpoint import Checkpoints
+from nas_jax.cli.interrupt import Interrupt
+from nas_jax.cli.stages.experiment import Experiment
+from nas_jax.cli.stages.resume import Clock, last_checkpoint, resume
+from nas_jax.config import SearchConfig
+from nas_jax.metrics import Progress
+from nas_jax.networks import Supernet
+from nas_jax.spaces import Genotype, SpaceMask
+
+
+def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Genotype:
+    """One-shot search on what a mask keeps; writes search.jsonl and genotype.json."""
+    config, workdir = experiment.config.search, experiment.workdir
+    if workdir.stage_done("search"):
+        stored = workdir.read_json("genotype.json")
+        return Genotype.parse(experiment.space, stored["text"])
+    started = time.perf_counter()
+    weight_indices, alpha_indices = data.bilevel_split(
+        experiment.dataset.num_train, config.train_fraction, experiment.config.seed
+    )
+    per_epoch = len(weight_indices) // config.batch_size
+    darts, schedule = algorithm(experiment, mask, per_epoch)
+    compiled = search_step(experiment, darts)
+    compile_seconds = time.perf_counter() - started
+    saved = Checkpoints(workdir.path("checkpoints/search"))
+    state, log = resume(saved, darts, experiment, "search.jsonl")
+    total = per_epoch * config.epochs
+    done = int(state.step) if state is not None else 0
+    progress = Progress(total, "search", start_step=done)
+    clock = Clock(done)
+
+    def on_step(step: int, metrics: Any, state: oneshot.SearchState) -> None:
+        progress.update(step, {k: metrics[k] for k in ("train_loss", "valid_loss")})
+        if step % config.log_every == 0 or step == total:
+            row = {name: float(value) for name, value in metrics.items()}
+            training.check_finite(
+                "search",
+                step,
+                row["train_loss"] + row["valid_loss"],
+                last_checkpoint(saved),
+            )
+            log.write(
+                step,
+                {
+                    "epoch": step / per_epoch,
+                    **row,
+                    "weight_learning_rate": float(schedule(step - 1)),
+                    "steps_per_second": clock.rate(step),
+                    "alphas": darts.probabilities(state),
+                },
+            )
+        if interrupt.requested or clock.due():
+            log.flush()
+            saved.save(step, state)
+            clock.saved()
+            interrupt.stop_if_requested("search", step)
+
+    with log:
+        result = oneshot.search(
+            darts,
+            experiment.train_images,
+            weight_indices,
+            alpha_indices,
+            augment=experiment.augment,
+            image_shape=experiment.dataset.image_shape,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            seed=experiment.config.seed,
+            compiled=compiled,
+            state=state,
+            on_step=on_step,
+        )
+    workdir.write_json(
+        "genotype.json",
+        {
+            "space": experiment.space.name,
+            "genotype": result.genotype.to_dict(),
+            "text": str(result.genotype),
+            "probabilities": result.probabilities,
+            "parameters": None,
+            "seconds": {
+                "compile": compile_seconds,
+                "total": time.perf_counter() - started,
+            },
+            "memory": dataclasses.asdict(compiled.memory),
+        },
+    )
+    return result.genotype
+
+
+def algorithm(
+    experiment: Experiment, mask: SpaceMask, per_epoch: int
+) -> tuple[oneshot.FirstOrderDarts, Any]:
+    """The one-shot algorithm of a configuration, and its learning rate schedule."""
+    config: SearchConfig = experiment.config.search
+    network = Supernet(
+        mask,
+        config.channels,
+        config.layers,
+        experiment.dataset.num_classes,
+        remat=config.remat,  # type: ignore[arg-type]
+        dtype=config.dtype,  # type: ignore[arg-type]
+    )
+    weights, schedule = training.sgd_cosine(
+        config.weight_learning_rate,
+        per_epoch * config.epochs,
+        steps_per_epoch=per_epoch,
+        minimum=config.weight_learning_rate_min,
+        momentum=config.weight_momentum,
+        weight_decay=config.weight_decay,
+        gradient_clip=config.gradient_clip,
+    )
+    alphas = training.alpha_adam(
+        config.alpha_learning_rate, config.alpha_betas, config.alpha_weight_decay
+    )
+    darts = oneshot.FirstOrderDarts(network, weights, alphas, config.microbatches)
+    return darts, schedule
+
+
+def search_step(
+    experiment: Experiment, algorithm: oneshot.FirstOrderDarts
+) -> oneshot.SearchStep:
+    """The compiled search step of an experiment."""
+    return oneshot.SearchStep(
+        algorithm,
+        experiment.train_images,
+        experiment.augment,
+        experiment.config.search.batch_size,
+        experiment.dataset.image_shape,
+    )
