@@ -109,7 +109,8 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`[B, H, W, C] -> [B, num_classes]`; the pooled features are sown."""
+        """`[B, H, W, C] -> [B, num_classes]`; features are sown, x and pooled."""
+        self.sow("feature_map", "features", x)
         # The loss is computed in float32 or wider, whatever the cells use.
         features = jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), (1, 2))
         self.sow("features", "pooled", features)

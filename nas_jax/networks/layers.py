@@ -29,13 +29,13 @@ def fan_in(name: str, shape: tuple[int, ...]) -> int:
     """Inputs of one output of a weight, from the parameter's name and shape.
 
     `*depthwise*` is `[K, k, k, C]`, `*pointwise*` is `[K, C, D]`, `kernel` is
-    `[..., C, D]` of an ordinary convolution or linear layer.
+    `[..., k, k, C, D]` of an ordinary convolution or `[C, D]` of a linear layer.
     """
     if "depthwise" in name:
         return shape[1] * shape[2]
     if "pointwise" in name:
         return shape[1]
-    return math.prod(shape[:-1])
+    return math.prod(shape[-4:-1])
 
 
 def uniform_fan_in(name: str) -> nn.initializers.Initializer:

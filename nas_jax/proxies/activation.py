@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from nas_jax.errors import ConfigError
-from nas_jax.proxies.proxy import Batch, Proxy, ScoredNetwork, register_proxy
+from nas_jax.proxies.network import Batch, ScoredNetwork
+from nas_jax.proxies.proxy import Proxy, register_proxy, require
 
 
 def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
@@ -21,32 +24,34 @@ def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
         counts: `[K]`, how many ReLUs receive it.
 
     Returns:
-        `[B, B]` float32.
+        `[B, B]` float32, or float64 for float64 inputs.
     """
-    active = (inputs > 0).astype(jnp.float32).reshape(*inputs.shape[:2], -1)
+    dtype = jnp.promote_types(inputs.dtype, jnp.float32)
+    active = (inputs > 0).astype(dtype).reshape(*inputs.shape[:2], -1)
     both = jnp.einsum("kbp,kcp->kbc", active, active)
     single = jnp.sum(active, axis=-1)
     # (1 - x)(1 - x)^T = P - x 1^T - 1 x^T + x x^T, with P pixels.
     agree = active.shape[-1] + 2 * both - single[:, :, None] - single[:, None, :]
-    return jnp.einsum("k,kbc->bc", counts.astype(jnp.float32), agree)
+    return jnp.einsum("k,kbc->bc", counts.astype(dtype), agree)
 
 
-def nwot(network: ScoredNetwork, batch: Batch) -> jax.Array:
+def nwot(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """log |det K| of the kernel of activation patterns, summed over all ReLUs.
 
-    Mellor et al. 2021 (arXiv 2006.04647), equation 3.
+    Mellor et al. 2021 (arXiv 2006.04647), equation 3. ETE-NAS calls it the ReLU regions
+    distance.
 
     Raises:
-        ConfigError: If the network cannot tell what its ReLUs receive.
+        ConfigError: If the network cannot tell what its ReLUs receive, or has none.
     """
-    if network.relu_inputs is None:
+    del key
+    pairs = require("nwot", "relu_inputs", network.observed(batch).relu_inputs)
+    if not pairs:
         raise ConfigError(
-            "nwot needs what every ReLU receives; give ScoredNetwork a relu_inputs "
-            "function or choose another proxy"
+            "nwot reads which ReLUs are active, and this network tells of none; "
+            "choose a proxy that does without: epe_nas, jacov, params, synflow"
         )
-    pairs = network.relu_inputs(network.params, batch.images)
-    kernel = sum(hamming_kernel(*pair) for pair in pairs)
-    assert isinstance(kernel, jax.Array)
+    kernel = functools.reduce(jnp.add, [hamming_kernel(*pair) for pair in pairs])
     # Scaled to 1 on the diagonal: the determinant of B pixels' counts overflows.
     scale = jnp.maximum(kernel[0, 0], 1.0)
     log_det = jnp.linalg.slogdet(kernel / scale)[1]
@@ -63,5 +68,7 @@ NWOT = register_proxy(
         norm="batch",
         input_kind="data",
         reference="arXiv 2006.04647, equations 2 and 3",
+        needs=("relu_inputs",),
+        intermediate="observed",
     )
 )

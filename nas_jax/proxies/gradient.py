@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from nas_jax.proxies.layerwise import sum_over_weights
-from nas_jax.proxies.proxy import Batch, Params, Proxy, ScoredNetwork, register_proxy
+from nas_jax.proxies.layerwise import only_kernels, sum_over_weights
+from nas_jax.proxies.network import Batch, Params, ScoredNetwork
+from nas_jax.proxies.proxy import Proxy, register_proxy
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -15,36 +16,83 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return -jnp.mean(jnp.take_along_axis(log_p, labels[:, None], axis=1))
 
 
+def network_loss(network: ScoredNetwork, params: Params, batch: Batch) -> jax.Array:
+    """Cross-entropy of a batch, normalised by its own statistics, a scalar."""
+    logits = network.logits(params, batch.images, norm="batch")
+    return cross_entropy(logits, batch.labels)
+
+
 def loss_gradient(network: ScoredNetwork, batch: Batch) -> Params:
     """Gradient of the cross-entropy with respect to the parameters."""
-
-    def loss(params: Params) -> jax.Array:
-        logits = network.logits(params, batch.images, norm="batch")
-        return cross_entropy(logits, batch.labels)
-
     return network.shared(
-        "loss_gradient", batch, lambda: jax.grad(loss)(network.params)
+        "loss_gradient",
+        batch,
+        lambda: jax.grad(lambda p: network_loss(network, p, batch))(network.params),
     )
 
 
-def grad_norm(network: ScoredNetwork, batch: Batch) -> jax.Array:
+def grad_norm(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum_l ||dL/dW_l||_2: the sum of the layers' norms, not the global norm.
 
     Abdelfattah et al. 2021 (arXiv 2101.08134), section 3.1.
     """
+    del key
     gradient = loss_gradient(network, batch)
     return sum_over_weights(jnp.square, jnp.sqrt, network.live, gradient)
 
 
-def snip(network: ScoredNetwork, batch: Batch) -> jax.Array:
+def snip(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum |dL/dW * W| over all weights.
 
     Lee et al. 2019 (arXiv 1810.02340), equation 4, summed as in Abdelfattah et al.
     2021 (arXiv 2101.08134), equation 1.
     """
+    del key
     gradient = loss_gradient(network, batch)
     return sum_over_weights(
         lambda w, g: jnp.abs(w * g), lambda s: s, network.live, network.params, gradient
+    )
+
+
+def plain(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
+    """sum dL/dW * W over all weights, with its sign.
+
+    To first order it is how much the loss falls when all weights go. Mozer and
+    Smolensky 1989 ("Skeletonization", relevance -dE/d alpha, with the other sign),
+    summed as in NAS-Bench-Suite-Zero (Krishnakumar et al. 2022, arXiv 2210.03230).
+    Relevance is high where this is low, and its published correlations with accuracy
+    are negative, so lower is better.
+    """
+    del key
+    gradient = loss_gradient(network, batch)
+    return sum_over_weights(
+        lambda w, g: w * g, lambda s: s, network.live, network.params, gradient
+    )
+
+
+def grasp(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
+    """sum -W * (H g) over all weights, with the gradient g and the Hessian H.
+
+    Both are of the weights of the layers only, at temperature 1, on the whole batch.
+    Wang et al. 2020 (arXiv 2002.07376), S(-theta) = -theta * H g, summed as in
+    Abdelfattah et al. 2021 (arXiv 2101.08134), equation 1. Its sign is zero-cost-nas',
+    for which higher is better; GraSP itself removes the weights that score highest.
+
+    The product H g is exact: the gradient of <g, dL/dW> with g held fixed. Two reverse
+    passes, since a network with derivatives of its own (`jax.custom_vjp`), as the
+    supernets here have, has no forward-mode derivative.
+    """
+    del key
+    fixed = only_kernels(network.live, loss_gradient(network, batch))
+
+    def along_gradient(params: Params) -> jax.Array:
+        gradient = jax.grad(lambda p: network_loss(network, p, batch))(params)
+        parts = jax.tree.map(lambda g, f: jnp.sum(g * f), gradient, fixed)
+        return jnp.sum(jnp.stack(jax.tree.leaves(parts)))
+
+    product = jax.grad(along_gradient)(network.params)
+    return sum_over_weights(
+        lambda w, hg: -w * hg, lambda s: s, network.live, network.params, product
     )
 
 
@@ -58,6 +106,7 @@ GRAD_NORM = register_proxy(
         norm="batch",
         input_kind="data",
         reference="arXiv 2101.08134, section 3.1",
+        intermediate="loss_gradient",
     )
 )
 SNIP = register_proxy(
@@ -70,5 +119,32 @@ SNIP = register_proxy(
         norm="batch",
         input_kind="data",
         reference="arXiv 1810.02340, equation 4; arXiv 2101.08134, equation 1",
+        intermediate="loss_gradient",
+    )
+)
+PLAIN = register_proxy(
+    Proxy(
+        "plain",
+        plain,
+        higher_is_better=False,
+        needs_labels=True,
+        needs_gradient=True,
+        norm="batch",
+        input_kind="data",
+        reference="Mozer and Smolensky 1989; arXiv 2210.03230",
+        intermediate="loss_gradient",
+    )
+)
+GRASP = register_proxy(
+    Proxy(
+        "grasp",
+        grasp,
+        higher_is_better=True,
+        needs_labels=True,
+        needs_gradient=True,
+        norm="batch",
+        input_kind="data",
+        reference="arXiv 2002.07376, S(-theta); arXiv 2101.08134, equation 1",
+        intermediate="loss_gradient",
     )
 )

@@ -14,7 +14,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-Layer = Callable[..., jax.Array]
+SCALE_NAMES = ("scale", "gamma", "weight")
+"""What the factors of a normalisation are called: Flax and Haiku, papers, PyTorch."""
+
+
+def is_kernel(alive: jax.Array, array: jax.Array) -> bool:
+    """Whether a parameter is the weight of a convolution or linear layer."""
+    return array.ndim - alive.ndim >= 2
+
+
+def is_scale(path: tuple[Any, ...]) -> bool:
+    """Whether a tree path ends in the name of a normalisation's factors."""
+    last = path[-1] if path else None
+    return getattr(last, "key", getattr(last, "name", "")) in SCALE_NAMES
 
 
 def sum_over_weights(
@@ -36,13 +48,30 @@ def sum_over_weights(
     """
 
     def one(alive: jax.Array, *arrays: jax.Array) -> jax.Array:
-        if arrays[0].ndim - alive.ndim < 2:
+        if not is_kernel(alive, arrays[0]):
             return jnp.zeros(())
         axes = tuple(range(alive.ndim, arrays[0].ndim))
         return jnp.sum(alive * per_layer(jnp.sum(per_element(*arrays), axes)))
 
     terms = jax.tree.leaves(jax.tree.map(one, live, *trees))
     return jnp.sum(jnp.stack(terms))
+
+
+def masked(alive: jax.Array, array: jax.Array) -> jax.Array:
+    """The array with zeros for the layers of its stack that do not take part."""
+    shape = alive.shape + (1,) * (array.ndim - alive.ndim)
+    return array * alive.reshape(shape).astype(array.dtype)
+
+
+def only_kernels(live: Any, tree: Any) -> Any:
+    """The tree with zeros for all that is not the kernel of a live layer."""
+
+    def one(alive: jax.Array, array: jax.Array) -> jax.Array:
+        if not is_kernel(alive, array):
+            return jnp.zeros_like(array)
+        return masked(alive, array)
+
+    return jax.tree.map(one, live, tree)
 
 
 def count_parameters(live: Any, params: Any) -> jax.Array:

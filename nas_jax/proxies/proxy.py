@@ -1,78 +1,19 @@
-"""What a proxy is, what it looks at, and the registry of all proxies."""
+"""What a proxy is, and the registry of all proxies."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, TypeVar
 
 import jax
-import jax.numpy as jnp
 
 from nas_jax.errors import ConfigError
+from nas_jax.proxies.network import Batch, NormMode, ScoredNetwork
 
-Params = Any
-NormMode = Literal["batch", "identity"]
-ReluInputs = list[tuple[jax.Array, jax.Array]]
-
-
-class Logits(Protocol):
-    """Logits `[B, classes]` of images `[B, H, W, C]` for given parameters."""
-
-    def __call__(
-        self, params: Params, images: jax.Array, *, norm: NormMode
-    ) -> jax.Array:
-        """Runs the network; `norm` says what batch normalisation does."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoredNetwork:
-    """A network as a proxy sees it: any apply function and its parameters.
-
-    Attributes:
-        logits: The apply function.
-        params: Its parameters.
-        live: A tree like `params`; each entry is 1 where the layer takes part and 0
-            where it does not, with one axis for each leading axis of the parameter
-            that stacks independent layers (none for an ordinary parameter).
-        relu_inputs: What every ReLU receives: pairs of inputs `[K, B, ...]` of K
-            stacked ReLUs and counts `[K]` of how many ReLUs see them. None where the
-            network cannot tell; proxies that need it then refuse.
-    """
-
-    logits: Logits
-    params: Params
-    live: Params
-    relu_inputs: Callable[[Params, jax.Array], ReluInputs] | None = None
-    _shared: dict[tuple[str, int], Any] = dataclasses.field(
-        default_factory=dict, repr=False, compare=False
-    )
-
-    def shared(self, name: str, batch: Batch, compute: Callable[[], Any]) -> Any:
-        """An intermediate that several proxies need, computed by the first of them.
-
-        A network object lives for one trace, so what is kept here does too.
-        """
-        key = (name, id(batch))
-        if key not in self._shared:
-            self._shared[key] = compute()
-        return self._shared[key]
-
-    @classmethod
-    def plain(cls, logits: Logits, params: Params) -> ScoredNetwork:
-        """A network whose every parameter is one layer that takes part."""
-        return cls(logits, params, jax.tree.map(lambda _: jnp.ones(()), params))
-
-
-class Batch(NamedTuple):
-    """Images `[B, H, W, C]` float and integer labels `[B]`."""
-
-    images: jax.Array
-    labels: jax.Array
-
-
-ProxyFn = Callable[[ScoredNetwork, Batch], jax.Array]
+ProxyFn = Callable[[ScoredNetwork, Batch, jax.Array], jax.Array]
+InputKind = Literal["data", "ones", "noise", "none"]
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +22,23 @@ class Proxy:
 
     Attributes:
         name: Its name in the registry.
-        score: Pure function of a network and a batch; returns a float scalar.
-        higher_is_better: The direction in which the score is meant to be read.
+        score: Pure function of a network, a batch and a typed PRNG key (read only by
+            proxies that draw something); returns a float scalar. NaN or infinite where
+            it fails, see `failures`.
+        higher_is_better: The direction in which its source reads the score.
         needs_labels: Whether the labels are used.
         needs_gradient: Whether it differentiates the network.
         norm: What batch normalisation does while scoring.
-        input_kind: "data", "ones" or "none": what the network is fed.
+        input_kind: What the network is fed: the images, ones, noise of their shape,
+            or nothing.
         reference: Paper and equation.
+        needs: Fields of `Observed`, or `macs` or `operations`, that the network must
+            be able to tell.
+        intermediate: Name of what it computes first and shares with the other proxies
+            of that name; empty for one that only counts. Proxies with one intermediate
+            are compiled into one program.
+        float64: Whether its numbers leave the range of float32 on networks of usual
+            size, so that it wants a program with 64-bit numbers enabled.
     """
 
     name: str
@@ -96,8 +47,11 @@ class Proxy:
     needs_labels: bool
     needs_gradient: bool
     norm: NormMode
-    input_kind: Literal["data", "ones", "none"]
+    input_kind: InputKind
     reference: str
+    needs: tuple[str, ...] = ()
+    intermediate: str = ""
+    float64: bool = False
 
 
 _REGISTRY: dict[str, Proxy] = {}
@@ -131,3 +85,21 @@ def get_proxy(name: str) -> Proxy:
 def list_proxies() -> list[str]:
     """Names of all proxies, sorted."""
     return sorted(_REGISTRY)
+
+
+def require(proxy: str, field: str, value: T | None) -> T:
+    """The value of a field that a proxy cannot do without.
+
+    Raises:
+        ConfigError: If the network cannot tell it; names the field and the proxies
+            that do without it.
+    """
+    if value is None:
+        where = "a" if field in ("macs", "operations") else "an observe function with"
+        others = [p.name for p in _REGISTRY.values() if field not in p.needs]
+        raise ConfigError(
+            f"{proxy} needs {field!r}, which this network does not tell; give "
+            f"ScoredNetwork {where} {field}, or choose a proxy that does without: "
+            f"{', '.join(sorted(others))}"
+        )
+    return value

@@ -6,25 +6,62 @@ import jax
 import jax.numpy as jnp
 
 from nas_jax.proxies.layerwise import sum_over_weights
-from nas_jax.proxies.proxy import Batch, Params, Proxy, ScoredNetwork, register_proxy
+from nas_jax.proxies.network import Batch, Params, ScoredNetwork
+from nas_jax.proxies.proxy import Proxy, register_proxy
 
 
-def synflow(network: ScoredNetwork, batch: Batch) -> jax.Array:
-    """sum |W * dR/dW| with R the sum of the logits of an all-ones image.
+def flow_gradient(network: ScoredNetwork, batch: Batch) -> tuple[Params, Params]:
+    """|W| and dR/d|W| with R the sum of the logits of an all-ones image.
 
     Weights are replaced by their absolute values and batch normalisation by the
-    identity. Tanaka et al. 2020 (arXiv 2006.05467), equation 2 and algorithm 1, summed
-    as in Abdelfattah et al. 2021 (arXiv 2101.08134), equation 1.
+    identity. Tanaka et al. 2020 (arXiv 2006.05467), equation 2 and algorithm 1.
+
+    Computed in float64 where JAX has it enabled, else in float32: R grows like the
+    product of the layers' fan-ins times their weights, so the value of a deep or wide
+    network can leave the range of float32 and is then infinite.
     """
-    ones = jnp.ones((1, *batch.images.shape[1:]), batch.images.dtype)
-    magnitudes = jax.tree.map(jnp.abs, network.params)
+    dtype = jnp.zeros((), float).dtype
+    ones = jnp.ones((1, *batch.images.shape[1:]), dtype)
 
     def flow(params: Params) -> jax.Array:
         return jnp.sum(network.logits(params, ones, norm="identity"))
 
-    gradient = jax.grad(flow)(magnitudes)
+    def compute() -> tuple[Params, Params]:
+        magnitudes = jax.tree.map(lambda w: jnp.abs(w).astype(dtype), network.params)
+        return magnitudes, jax.grad(flow)(magnitudes)
+
+    return network.shared("flow_gradient", batch, compute)
+
+
+def synflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
+    """sum |W * dR/dW|, the score of `flow_gradient`'s network.
+
+    Tanaka et al. 2020 (arXiv 2006.05467), equation 2, summed as in Abdelfattah et al.
+    2021 (arXiv 2101.08134), equation 1. Not the logarithm, which NASLib reports: it
+    changes no ranking. Infinite where it overflows (see `failures`): enable float64
+    (`jax.enable_x64`), or use `logsynflow`.
+    """
+    del key
+    weights, gradient = flow_gradient(network, batch)
     return sum_over_weights(
-        lambda w, g: jnp.abs(w * g), lambda s: s, network.live, magnitudes, gradient
+        lambda w, g: jnp.abs(w * g), lambda s: s, network.live, weights, gradient
+    )
+
+
+def logsynflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
+    """sum |W| * log(|dR/dW| + 1), the score of `flow_gradient`'s network.
+
+    Cavagnero et al. 2023 (FreeREA, arXiv 2207.05135), LogSynflow: without batch
+    normalisation, as there; ETE-NAS keeps it.
+    """
+    del key
+    weights, gradient = flow_gradient(network, batch)
+    return sum_over_weights(
+        lambda w, g: w * jnp.log1p(jnp.abs(g)),
+        lambda s: s,
+        network.live,
+        weights,
+        gradient,
     )
 
 
@@ -38,5 +75,21 @@ SYNFLOW = register_proxy(
         norm="identity",
         input_kind="ones",
         reference="arXiv 2006.05467, equation 2; arXiv 2101.08134, equation 1",
+        intermediate="flow_gradient",
+        float64=True,
+    )
+)
+LOGSYNFLOW = register_proxy(
+    Proxy(
+        "logsynflow",
+        logsynflow,
+        higher_is_better=True,
+        needs_labels=False,
+        needs_gradient=True,
+        norm="identity",
+        input_kind="ones",
+        reference="arXiv 2207.05135, LogSynflow",
+        intermediate="flow_gradient",
+        float64=True,
     )
 )

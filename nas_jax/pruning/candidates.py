@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import time
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +19,11 @@ from nas_jax.networks import (
     mixture_weights,
     zero_alphas,
 )
+from nas_jax.networks.backbone import places
 from nas_jax.networks.liveness import live_layers
-from nas_jax.proxies import Batch, ScoredNetwork, get_proxy
+from nas_jax.proxies import Batch, Observed, ScoredNetwork
+from nas_jax.proxies.layerwise import is_kernel
+from nas_jax.scoring import Scorer
 
 Live = Mapping[str, jax.Array | np.ndarray]
 
@@ -42,15 +45,78 @@ def scored_supernet(network: Supernet, params: Any, live: Live) -> ScoredNetwork
         assert isinstance(out, jax.Array)
         return out
 
-    def relu_inputs(params: Any, images: jax.Array) -> list[Any]:
-        _, sown = network.apply(
-            {"params": params}, images, weights, mutable=["relu_inputs"]
+    def observe(
+        params: Any, images: jax.Array, *, norm: Any, gates: Any = None
+    ) -> Observed:
+        assert gates is None, "a supernet does not tell its channels"
+        out, sown = network.clone(norm=norm).apply(
+            {"params": params},
+            images,
+            weights,
+            mutable=["feature_map", "features", "relu_inputs"],
         )
-        return jax.tree.leaves(sown["relu_inputs"], is_leaf=_is_pair)
+        return Observed(
+            logits=out,
+            features=sown["features"]["classifier"]["pooled"][0],
+            feature_map=sown["feature_map"]["classifier"]["features"][0],
+            relu_inputs=jax.tree.leaves(sown["relu_inputs"], is_leaf=_is_pair),
+        )
 
+    alive = live_layers(network, params, weights)
     return ScoredNetwork(
-        logits, params, live_layers(network, params, weights), relu_inputs
+        logits,
+        params,
+        alive,
+        observe,
+        functools.partial(supernet_macs, network, params, alive),
+        count_operations(network, live),
     )
+
+
+def supernet_macs(
+    network: Supernet, params: Any, alive: Any, image_shape: tuple[int, ...]
+) -> jax.Array:
+    """Multiply-accumulates of the live convolutions and the classifier, a scalar.
+
+    A convolution uses each of its weights once for every output pixel, depthwise or
+    not, and all operations of a cell run at the cell's output size: a stride is in the
+    first convolution. Mixing, normalisation and pools are not counted.
+
+    Args:
+        network: The supernet.
+        params: Its parameters, values or shapes.
+        alive: 0/1 for each layer, see `live_layers`.
+        image_shape: Height, width and channels.
+    """
+    pixels = math.prod(image_shape[:2])
+    sizes = {"stem": pixels, "classifier": 1}
+    inputs = {}
+    for index, place in enumerate(places(network.channels, network.layers)):
+        inputs[f"cell_{index}"] = pixels
+        pixels //= 4 if place.reduction else 1
+        sizes[f"cell_{index}"] = pixels
+
+    def one(path: tuple[Any, ...], alive: jax.Array, weight: jax.Array) -> jax.Array:
+        if not is_kernel(alive, weight):
+            return jnp.zeros(())
+        names = [key.key for key in path]
+        size = sizes[names[0]]
+        if names[1].startswith("preprocess"):
+            size = inputs[names[0]]
+        return jnp.sum(alive) * float(math.prod(weight.shape[alive.ndim :]) * size)
+
+    terms = jax.tree_util.tree_map_with_path(one, alive, dict(params))
+    return jnp.sum(jnp.stack(jax.tree.leaves(terms)))
+
+
+def count_operations(network: Supernet, live: Live) -> dict[str, jax.Array]:
+    """How many edges of the space's cells have each operation alive, by its name."""
+    counts: dict[str, jax.Array] = {}
+    for cell in network.mask.space.cells:
+        for column, op in enumerate(cell.ops):
+            here = jnp.sum(jnp.asarray(live[cell.name])[:, column])
+            counts[op] = counts[op] + here if op in counts else here
+    return counts
 
 
 def _is_pair(value: Any) -> bool:
@@ -61,14 +127,10 @@ class CandidateScorer:
     """Scores candidates with several proxies; compiled once, whatever the candidates.
 
     Candidates are 0/1 arrays that multiply the architecture weights, so a new round,
-    repeat or mask changes values and never shapes. All candidates are in one program;
-    proxies that share no intermediate have a program each, because compile time grows
-    faster than the program.
+    repeat or mask changes values and never shapes. Devices share the candidates.
 
     Attributes:
         proxies: Names of the proxies.
-        compile_seconds: Seconds to trace and compile; 0 before the first call.
-        memory: Memory of the largest compiled program; None before the first call.
     """
 
     def __init__(
@@ -84,67 +146,39 @@ class CandidateScorer:
             network: The supernet.
             proxies: Names of registered proxies.
             image_shape: Height, width and channels.
-            at_once: Candidates that are computed side by side; the memory of the
+            at_once: Candidates that a device computes side by side; the memory of the
                 program grows with it.
         """
         self.proxies = tuple(proxies)
-        self.compile_seconds = 0.0
-        self.memory: MemoryUse | None = None
-        self._groups = _program_groups(proxies)
-        self._network = network
-        self._at_once = at_once
+        self._scorer = Scorer(
+            functools.partial(scored_supernet, network), proxies, width=at_once
+        )
         images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
         alphas = jax.eval_shape(lambda: zero_alphas(network.mask.space))
         self._abstract = abstract_variables(network, images, alphas)
-        self._compiled: dict[tuple[str, ...], Any] = {}
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds to trace and compile; 0 before the first call."""
+        return self._scorer.compile_seconds
+
+    @property
+    def memory(self) -> MemoryUse | None:
+        """Memory of the largest compiled program; None before the first call."""
+        return self._scorer.memory
 
     def __call__(self, key: jax.Array, batch: Batch, live: Live) -> np.ndarray:
         """Scores of all candidates on fresh initial weights.
 
         Args:
-            key: Draws the initial weights.
+            key: Draws the initial weights, and whatever a proxy draws: the same for
+                all candidates.
             batch: Images and labels.
             live: 0/1 arrays `[candidates, edges, operations]` by cell name.
 
         Returns:
-            `[candidates, proxies]` float32.
+            `[candidates, proxies]` float64.
         """
         params = init_variables(key, self._abstract)["params"]
-        stacked = {name: jnp.asarray(a, jnp.float32) for name, a in live.items()}
-        columns: dict[str, np.ndarray] = {}
-        for group in self._groups:
-            if group not in self._compiled:
-                self._compile(group, params, batch, stacked)
-            scores = np.asarray(self._compiled[group](params, batch, stacked))
-            columns |= dict(zip(group, scores.T, strict=True))
-        return np.stack([columns[name] for name in self.proxies], axis=1)
-
-    def _compile(self, group: tuple[str, ...], *args: Any) -> None:
-        start = time.perf_counter()
-        scores = [get_proxy(name).score for name in group]
-
-        def one(params: Any, batch: Batch, live: Live) -> jax.Array:
-            network = scored_supernet(self._network, params, live)
-            return jnp.stack([score(network, batch) for score in scores])
-
-        def all_candidates(params: Any, batch: Batch, live: Live) -> jax.Array:
-            size = self._at_once if self._at_once > 1 else None
-            score = functools.partial(one, params, batch)
-            return jax.lax.map(score, live, batch_size=size)
-
-        compiled = jax.jit(all_candidates).lower(*args).compile()
-        self._compiled[group] = compiled
-        self.compile_seconds += time.perf_counter() - start
-        memory = MemoryUse.of(compiled)
-        if self.memory is None or memory.peak_bytes > self.memory.peak_bytes:
-            self.memory = memory
-
-
-def _program_groups(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Proxies by what they run: one program for each kind of pass over the network."""
-    kinds: dict[Any, list[str]] = {}
-    for name in names:
-        proxy = get_proxy(name)
-        kind = (proxy.needs_gradient, proxy.norm, proxy.input_kind)
-        kinds.setdefault(kind, []).append(name)
-    return [tuple(group) for group in kinds.values()]
+        stacked = {name: np.asarray(a, np.float32) for name, a in live.items()}
+        return self._scorer(params, batch, key, stacked)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import (
     Batch,
+    Observed,
     ScoredNetwork,
     cross_entropy,
     grad_norm,
@@ -23,6 +25,8 @@ from nas_jax.proxies import (
     synflow,
 )
 from nas_jax.proxies.layerwise import count_parameters, sum_over_weights
+
+KEY = jax.random.key(0)
 
 
 def two_linear_layers(p: Any, images: Any, *, norm: str) -> Any:
@@ -53,12 +57,12 @@ def test_grad_norm_is_the_sum_of_the_layers_norms() -> None:
     # HAND: dL/dW1 = 0 and dL/dW2 = (-3/2, 3/2), of norm sqrt(9/2).
     network = ScoredNetwork.plain(two_linear_layers, HAND)
     batch = one_image([1.0, 2.0], 0)
-    assert grad_norm(network, batch) == pytest.approx(math.sqrt(4.5), rel=1e-6)
+    assert grad_norm(network, batch, KEY) == pytest.approx(math.sqrt(4.5), rel=1e-6)
     # W1 = [[2], [-1]] and W2 = [[1, 0]]: h = 0, so the logits are 0 and dL/dW2 = 0;
     # dL/dh = -1/2, so dL/dW1 = (-1/2, -1), of norm sqrt(5/4).
     p = HAND | {"w1": jnp.array([[2.0], [-1.0]]), "w2": jnp.array([[1.0, 0.0]])}
     network = ScoredNetwork.plain(two_linear_layers, p)
-    assert grad_norm(network, batch) == pytest.approx(math.sqrt(1.25), rel=1e-6)
+    assert grad_norm(network, batch, KEY) == pytest.approx(math.sqrt(1.25), rel=1e-6)
 
 
 def random_case() -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -93,9 +97,9 @@ def test_grad_norm_and_snip_against_numpy() -> None:
     network, batch = scored(p, x, labels)
     norms = np.linalg.norm(g1) + np.linalg.norm(g2)
     assert not np.isclose(norms, np.hypot(np.linalg.norm(g1), np.linalg.norm(g2)))
-    assert grad_norm(network, batch) == pytest.approx(norms, rel=1e-5)
+    assert grad_norm(network, batch, KEY) == pytest.approx(norms, rel=1e-5)
     expected = np.abs(g1 * p["w1"]).sum() + np.abs(g2 * p["w2"]).sum()
-    assert snip(network, batch) == pytest.approx(expected, rel=1e-5)
+    assert snip(network, batch, KEY) == pytest.approx(expected, rel=1e-5)
 
 
 def test_synflow_by_hand() -> None:
@@ -108,7 +112,7 @@ def test_synflow_by_hand() -> None:
         "b": jnp.array([100.0, -100.0]),
     }
     network = ScoredNetwork.plain(two_linear_layers, p)
-    assert synflow(network, one_image([5.0, -7.0], 1)) == pytest.approx(42.0)
+    assert synflow(network, one_image([5.0, -7.0], 1), KEY) == pytest.approx(42.0)
 
 
 def test_synflow_runs_without_normalisation_and_others_with_it() -> None:
@@ -119,10 +123,10 @@ def test_synflow_runs_without_normalisation_and_others_with_it() -> None:
         return two_linear_layers(p, images, norm=norm)
 
     batch = one_image([1.0, 2.0], 0)
-    synflow(ScoredNetwork.plain(logits, HAND), batch)
+    synflow(ScoredNetwork.plain(logits, HAND), batch, KEY)
     assert set(seen) == {"identity"}
     seen.clear()
-    snip(ScoredNetwork.plain(logits, HAND), batch)
+    snip(ScoredNetwork.plain(logits, HAND), batch, KEY)
     assert set(seen) == {"batch"}
 
 
@@ -134,24 +138,26 @@ def test_proxies_of_one_network_share_the_gradient() -> None:
         return two_linear_layers(p, images, norm=norm)
 
     network, batch = ScoredNetwork.plain(logits, HAND), one_image([1.0, 2.0], 0)
-    snip(network, batch)
-    grad_norm(network, batch)
+    snip(network, batch, KEY)
+    grad_norm(network, batch, KEY)
     assert len(calls) == 1
     # Another batch is another gradient.
     other = one_image([2.0, 4.0], 0)
-    assert grad_norm(network, other) == pytest.approx(2 * math.sqrt(4.5), rel=1e-6)
+    assert grad_norm(network, other, KEY) == pytest.approx(2 * math.sqrt(4.5), rel=1e-6)
 
 
 def test_params_by_hand() -> None:
     # 2 + 2 weights and 2 biases.
     network = ScoredNetwork.plain(two_linear_layers, HAND)
-    assert params(network, one_image([0.0, 0.0], 0)) == 6.0
+    assert params(network, one_image([0.0, 0.0], 0), KEY) == 6.0
 
 
 def relu_network(*inputs: tuple[np.ndarray, list[float]]) -> ScoredNetwork:
     pairs = [(jnp.asarray(x, jnp.float32), jnp.array(count)) for x, count in inputs]
     network = ScoredNetwork.plain(two_linear_layers, HAND)
-    return dataclasses.replace(network, relu_inputs=lambda p, images: pairs)
+    return dataclasses.replace(
+        network, observe=lambda p, images, norm: Observed(relu_inputs=pairs)
+    )
 
 
 def test_hamming_kernel_by_hand() -> None:
@@ -165,7 +171,9 @@ def test_hamming_kernel_by_hand() -> None:
 def test_nwot_by_hand() -> None:
     # The kernel above has determinant 36 - 16 = 20.
     network = relu_network((np.array([[[1, 0.5, 0], [2, -1, -3.0]]]), [2.0]))
-    assert nwot(network, one_image([0, 0], 0)) == pytest.approx(math.log(20), rel=1e-6)
+    assert nwot(network, one_image([0, 0], 0), KEY) == pytest.approx(
+        math.log(20), rel=1e-6
+    )
 
 
 def test_nwot_against_loops_over_binary_codes() -> None:
@@ -182,7 +190,7 @@ def test_nwot_against_loops_over_binary_codes() -> None:
                     kernel[i, j] += count * agree
     expected = math.log(abs(np.linalg.det(kernel)))
     network = relu_network((first, counts[0]), (second, counts[1]))
-    assert nwot(network, one_image([0, 0], 0)) == pytest.approx(expected, rel=1e-5)
+    assert nwot(network, one_image([0, 0], 0), KEY) == pytest.approx(expected, rel=1e-5)
 
 
 def test_nwot_does_not_overflow() -> None:
@@ -193,13 +201,13 @@ def test_nwot_does_not_overflow() -> None:
     kernel = 100 * (codes @ codes.T + (1 - codes) @ (1 - codes).T)
     expected = np.linalg.slogdet(kernel)[1]
     assert expected > math.log(np.finfo(np.float32).max)
-    assert nwot(network, one_image([0, 0], 0)) == pytest.approx(expected, rel=1e-4)
+    assert nwot(network, one_image([0, 0], 0), KEY) == pytest.approx(expected, rel=1e-4)
 
 
 def test_nwot_needs_relu_inputs() -> None:
     network = ScoredNetwork.plain(two_linear_layers, HAND)
-    with pytest.raises(ConfigError, match="nwot needs what every ReLU receives"):
-        nwot(network, one_image([1.0, 2.0], 0))
+    with pytest.raises(ConfigError, match="nwot needs 'relu_inputs'"):
+        nwot(network, one_image([1.0, 2.0], 0), KEY)
 
 
 def test_sums_of_stacked_layers() -> None:

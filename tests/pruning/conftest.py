@@ -43,7 +43,7 @@ def worth_proxy() -> Callable[..., Any]:
     """
 
     def make(mask: SpaceMask, layers: int, worth: dict[str, np.ndarray]) -> Any:
-        def score(network: ScoredNetwork, batch: Batch) -> jax.Array:
+        def score(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
             total = jnp.full((), 100.0)
             for index, place in enumerate(places(2, layers)):
                 plan = plan_supernet(mask, place.name)

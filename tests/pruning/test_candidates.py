@@ -8,9 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.networks import Supernet
-from nas_jax.proxies import Batch, ScoredNetwork
-from nas_jax.pruning import CandidateScorer, leave_one_out, prune
+from nas_jax.networks import (
+    Supernet,
+    abstract_variables,
+    init_variables,
+    zero_alphas,
+)
+from nas_jax.proxies import Batch, ScoredNetwork, get_proxy
+from nas_jax.pruning import CandidateScorer, leave_one_out, prune, scored_supernet
 from nas_jax.pruning.importance import candidate_operations
 from nas_jax.spaces import SpaceMask, darts_space
 
@@ -41,7 +46,7 @@ def traces(register: Callable[..., None]) -> list[str]:
     seen: list[str] = []
 
     def score_of(name: str) -> Any:
-        def score(network: ScoredNetwork, batch: Batch) -> jax.Array:
+        def score(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
             seen.append(name)
             live = jax.tree.leaves(network.live)
             alive = jnp.sum(jnp.stack([jnp.sum(leaf) for leaf in live]))
@@ -80,7 +85,7 @@ def test_other_candidates_and_batches_share_the_programs(
     scorer = CandidateScorer(Supernet(MASK, 2, 1, 2), NAMES, (8, 8, 1), 4)
     assert (scorer.compile_seconds, scorer.memory) == (0.0, None)
     scores = scorer(jax.random.key(0), BATCH, LIVE)
-    assert scores.shape == (9, 3) and scores.dtype == np.float32
+    assert scores.shape == (9, 3) and scores.dtype == np.float64
     assert scorer.memory is not None and scorer.memory.peak_bytes > 0
     seconds, traced = scorer.compile_seconds, len(traces)
     assert seconds > 0
@@ -117,3 +122,71 @@ def test_candidates_at_once_do_not_change_the_scores() -> None:
     np.testing.assert_allclose(one, four, rtol=1e-4)
     # The candidates differ, so that a shuffled order would show.
     assert len(np.unique(one[:, 1].round(3))) >= 5
+
+
+def test_every_proxy_draws_from_its_own_key(register: Callable[..., None]) -> None:
+    def draw(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key)
+
+    for name in ("draw_a", "draw_b"):
+        register(name, draw)
+    network = Supernet(MASK, 2, 1, 2)
+    scorer = CandidateScorer(network, ("draw_a", "draw_b"), (8, 8, 1), 4)
+    scores = scorer(jax.random.key(0), BATCH, LIVE)
+    # One draw for all candidates, which differ in nothing else.
+    assert (scores == scores[0]).all()
+    assert scores[0, 0] != scores[0, 1]
+    np.testing.assert_array_equal(scorer(jax.random.key(0), BATCH, LIVE), scores)
+    assert (scorer(jax.random.key(1), BATCH, LIVE) != scores).all()
+    # Whatever other proxies there are, and in whatever order.
+    alone = CandidateScorer(network, ("params", "draw_b"), (8, 8, 1), 4)
+    np.testing.assert_array_equal(
+        alone(jax.random.key(0), BATCH, LIVE)[:, 1], scores[:, 1]
+    )
+
+
+@pytest.fixture(scope="module")
+def candidate() -> ScoredNetwork:
+    """A supernet without one of its separable convolutions."""
+    network = Supernet(MASK, 4, 1, 3)
+    images = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
+    shapes = abstract_variables(network, images, zero_alphas(MASK.space))
+    params = init_variables(jax.random.key(0), shapes)["params"]
+    live = MASK.drop([("reduce", 0, "sep_conv_3x3")]).arrays()
+    return scored_supernet(network, params, live)
+
+
+@pytest.mark.parametrize("norm", ["batch", "identity"])
+def test_what_a_supernet_tells(candidate: ScoredNetwork, norm: Any) -> None:
+    assert candidate.observe is not None
+    seen = candidate.observe(candidate.params, BATCH.images, norm=norm)
+    logits = candidate.logits(candidate.params, BATCH.images, norm=norm)
+    np.testing.assert_allclose(seen.logits, logits, rtol=1e-4, atol=1e-5)
+    assert seen.feature_map is not None and seen.feature_map.shape == (4, 4, 4, 8)
+    assert seen.features is not None
+    np.testing.assert_allclose(seen.features, seen.feature_map.mean((1, 2)), rtol=1e-5)
+    classifier = candidate.params["classifier"]
+    read = seen.features @ classifier["kernel"] + classifier["bias"]
+    np.testing.assert_allclose(read, seen.logits, rtol=1e-5)
+    assert seen.relu_inputs is not None
+    # Two of the preprocessing, two of the separable convolution that is left, and one
+    # of each of the two skips that halve the image.
+    counts = [float(counts.sum()) for _, counts in seen.relu_inputs]
+    assert sum(counts) == 2 + 2 + 2
+    assert seen.variances is None and seen.channels is None
+
+
+def test_macs_and_operations_of_a_candidate(candidate: ScoredNetwork) -> None:
+    # 8x8 images of one channel, a stem of 12 channels, and one reduction cell of 8:
+    # two 1x1 preprocessings at 8x8, then at 4x4 two halving skips (two 1x1 of 8 to 4
+    # each) and the one separable convolution left, twice 3x3 and 1x1.
+    stem = 8 * 8 * 9 * 1 * 12
+    preprocess = 2 * 8 * 8 * 12 * 8
+    skips = 2 * 4 * 4 * 2 * 8 * 4
+    separable = 4 * 4 * 2 * (9 * 8 + 8 * 8)
+    score = get_proxy("flops").score(candidate, BATCH, jax.random.key(0))
+    assert score == stem + preprocess + skips + separable + 8 * 3
+    # Each cell of the space counts once, a normal one too.
+    assert get_proxy("sep_convs").score(candidate, BATCH, jax.random.key(0)) == 3
+    assert candidate.operations is not None
+    assert candidate.operations["skip_connect"] == 4

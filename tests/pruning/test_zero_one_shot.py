@@ -45,16 +45,16 @@ def proxies(register: Callable[..., None], worth_proxy: Callable[..., Any]) -> N
     register("worth", worth_proxy(FULL, LAYERS, WORTH))
     register("all_equal", worth_proxy(SMALL, LAYERS, ones))
     register("later_is_better", worth_proxy(SMALL, LAYERS, by_place))
-    register("not_a_number", lambda network, batch: jnp.full((), jnp.nan))
-    register("nothing", lambda network, batch: jnp.zeros(()))
+    register("not_a_number", lambda network, batch, key: jnp.full((), jnp.nan))
+    register("nothing", lambda network, batch, key: jnp.zeros(()))
     register(
         "magnitude",
-        lambda network, batch: sum_over_weights(
+        lambda network, batch, key: sum_over_weights(
             jnp.abs, lambda s: s, network.live, network.params
         ),
     )
     register("negative", lambda *a: -worth_proxy(SMALL, LAYERS, by_place)(*a))
-    register("image", lambda network, batch: 1 + jnp.max(batch.images))
+    register("image", lambda network, batch, key: 1 + jnp.max(batch.images))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,248 @@
+"""NAS-Bench-201's networks, all 15,625 of them, as one program.
+
+Dong and Yang 2020 (arXiv 2001.00326), section 2.1 and figure 1. The architecture is an
+argument, so scoring another one compiles nothing; an edge computes the one operation
+that it has (`choice`), and equal cells are turns of one loop. Under `vmap` over
+architectures every operation is computed and one is selected.
+
+Shapes: B batch, H and W image, C and D channels, N cells of a stage, E = 6 edges.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from nas_jax.errors import ConfigError
+from nas_jax.networks.choice import choose
+from nas_jax.networks.family import (
+    ConvNorm,
+    Dense,
+    NormParams,
+    Params,
+    conv_norm,
+    gated,
+    observed_classifier,
+    observed_norm,
+    observed_stem,
+)
+from nas_jax.networks.layers import Norm
+from nas_jax.networks.observed import Observed, Seen
+from nas_jax.networks.pools import avg_pool
+from nas_jax.spaces.nasbench201 import NASBENCH201_OPS, nasbench201_space
+
+STAGES = 3
+"""Stages of cells; between two of them a residual block halves the image."""
+
+_CELL = nasbench201_space().cells[0]
+_AREAS = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
+
+
+class NasBench201Family(nn.Module):
+    """The network of any architecture: stem, three stages of cells, classifier.
+
+    A convolution is ReLU, convolution, batch normalisation with parameters; pools are
+    not normalised. Normalisation keeps no running statistics: the family is there to
+    be scored and to share weights.
+
+    Attributes:
+        channels: Channels of the first stage; they double with each (published: 16).
+        cells: Cells of each stage (published: 5).
+        num_classes: Number of logits.
+        norm: What batch normalisation does.
+    """
+
+    channels: int = 16
+    cells: int = 5
+    num_classes: int = 10
+    norm: Norm = "batch"
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        operations: jax.Array,
+        gates: Sequence[jax.Array] | None = None,
+    ) -> Observed:
+        """The logits of an architecture, and all that proxies ask for.
+
+        What nobody reads is not in the compiled program.
+
+        Args:
+            images: `[B, H, W, image channels]`, float.
+            operations: Index in `NASBENCH201_OPS` of each edge's operation, `[6]`
+                int32; may be traced.
+            gates: See `Observed`: one array for each entry of its `channels`.
+
+        Raises:
+            ConfigError: If the image cannot be halved twice.
+        """
+        check_halves(*images.shape[1:3])
+        seen = Seen(gates)
+        x = observed_stem(images, self.channels, self.norm, seen)
+        for stage in range(STAGES):
+            if stage:
+                x = self._reduce(x, f"reduce_{stage}", seen)
+            x = self._stage(x, operations, f"stage_{stage}", seen)
+        last = NormParams(x.shape[-1], name="last_norm")(x.dtype)
+        x, variance = observed_norm(x, self.norm, last)
+        seen.norm(variance)
+        seen.relu(x)
+        return observed_classifier(nn.relu(x), self.num_classes, seen)
+
+    def _reduce(self, x: jax.Array, name: str, seen: Seen) -> jax.Array:
+        """ResNet's basic block of stride 2, with a mean pool in its shortcut."""
+        batch, height, width, channels = x.shape
+        squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+        shortcut = jnp.mean(squares, axis=(2, 4))
+        for part, stride in (("a", 2), ("b", 1)):
+            size = (x.shape[-1], 2 * channels)
+            params = ConvNorm((), 3, size, name=f"{name}_{part}")(x.dtype)
+            gate = seen.gate(batch, 2 * channels, 9 * x.shape[-1])
+            seen.relu(x)
+            x, variance = conv_norm(nn.relu(x), params, stride, self.norm, gate)
+            seen.norm(variance)
+        size = (channels, 2 * channels)
+        dense = Dense(size, bias=False, name=f"{name}_shortcut")(x.dtype)
+        gate = seen.gate(batch, 2 * channels, channels)
+        return x + gated(shortcut @ dense["kernel"], gate)
+
+    def _stage(
+        self, x: jax.Array, operations: jax.Array, name: str, seen: Seen
+    ) -> jax.Array:
+        """Equal cells, one after another: one loop."""
+        edges, channels = len(_CELL.edges), x.shape[-1]
+        stack = (self.cells, edges)
+        params = {
+            op: ConvNorm(
+                stack, round(area**0.5), (channels, channels), name=f"{name}_{op}"
+            )(x.dtype)
+            for op, area in _AREAS.items()
+        }
+        areas = _areas(operations)
+        convs = (areas > 0).astype(x.dtype)
+        every = jnp.tile(convs, self.cells)
+        fan_in = jnp.tile(areas * channels, self.cells)
+        shape = (self.cells * edges, x.shape[0], channels)
+        gate = seen.stacked_gates(shape, fan_in, every)
+        if gate is not None:
+            gate = gate.reshape(self.cells, edges, *gate.shape[1:])
+        run = functools.partial(_cell, operations, self.norm)
+        x, (sources, variances) = lax.scan(run, x, (params, gate))
+        readers = jnp.array([[s == n for s, _ in _CELL.edges] for n in range(3)])
+        counts = jnp.tile(readers.astype(x.dtype) @ convs, self.cells)
+        seen.relu_inputs.append((sources.reshape(-1, *x.shape), counts))
+        seen.variances.append((variances.reshape(-1, channels), every))
+        return x
+
+    def macs(self, image_shape: tuple[int, ...], operations: jax.Array) -> jax.Array:
+        """Multiply-accumulates of an architecture for one image, as published.
+
+        Those of convolutions, padding included, and of the classifier, whose biases
+        are one each. Edges that no signal passes count like the others.
+
+        Args:
+            image_shape: Height, width and channels.
+            operations: `[6]` int32, may be traced.
+
+        Returns:
+            A scalar of JAX's default float.
+
+        Raises:
+            ConfigError: If the image cannot be halved twice.
+        """
+        height, width, depth = image_shape
+        check_halves(height, width)
+        channels = self.channels
+        fixed = 9 * depth * channels * height * width
+        edge = 0
+        for stage in range(STAGES):
+            if stage:
+                height, width = height // 2, width // 2
+                # C to 2C and 2C to 2C, 3x3; and C to 2C, 1x1.
+                fixed += (9 * 2 + 9 * 4 + 2) * channels**2 * height * width
+                channels *= 2
+            edge += self.cells * channels**2 * height * width
+        fixed += (channels + 1) * self.num_classes
+        return fixed + edge * jnp.sum(_areas(operations).astype(float))
+
+
+def live_operations(params: Mapping[str, Any], operations: jax.Array) -> dict[str, Any]:
+    """1 for every layer that an architecture has, else 0.
+
+    Args:
+        params: Parameters of a `NasBench201Family`, values or shapes.
+        operations: `[6]` int32, may be traced.
+
+    Returns:
+        The tree of `params` with float32 arrays: `[cells, edges]` for what is stacked,
+        and `[]` for all else.
+    """
+
+    def entry(path: tuple[Any, ...], leaf: Any) -> jax.Array:
+        for op in _AREAS:
+            if path[0].key.endswith(op):
+                chosen = operations == NASBENCH201_OPS.index(op)
+                return jnp.tile(chosen.astype(jnp.float32), (leaf.shape[0], 1))
+        return jnp.ones(())
+
+    return jax.tree_util.tree_map_with_path(entry, dict(params))
+
+
+def _areas(operations: jax.Array) -> jax.Array:
+    """Pixels of each operation's kernel, 0 where it has none."""
+    return jnp.array([_AREAS.get(op, 0) for op in NASBENCH201_OPS])[operations]
+
+
+def _cell(
+    operations: jax.Array,
+    norm: Norm,
+    x: jax.Array,
+    own: tuple[Params, jax.Array | None],
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """One cell: node 3, the nodes that edges read `[3, B, H, W, C]`, variances."""
+    params, gates = own
+    branches = [functools.partial(_edge, op, norm) for op in NASBENCH201_OPS]
+    nodes = {0: x}
+    variances = []
+    for index, (source, target) in enumerate(_CELL.edges):
+        mine = jax.tree.map(lambda p, i=index: p[i], (params, gates))
+        result, variance = choose(branches, operations[index], nodes[source], *mine)
+        nodes[target] = nodes[target] + result if target in nodes else result
+        variances.append(variance)
+    sources = jnp.stack([nodes[n] for n in range(3)])
+    return nodes[3], (sources, jnp.stack(variances))
+
+
+def _edge(
+    op: str, norm: Norm, x: jax.Array, params: Params, gate: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """An operation's result and the variance that normalised it (0 where nothing)."""
+    if op in _AREAS:
+        return conv_norm(nn.relu(x), params[op], 1, norm, gate)
+    variance = jnp.zeros(x.shape[-1:], jnp.promote_types(x.dtype, jnp.float32))
+    if op == "avg_pool_3x3":
+        return avg_pool(x[None], 1)[0], variance
+    return (x if op == "skip_connect" else jnp.zeros_like(x)), variance
+
+
+def check_halves(height: int, width: int) -> None:
+    """Refuse an image that the residual blocks cannot halve.
+
+    Raises:
+        ConfigError: Names the size and the nearest that works.
+    """
+    divisor = 2 ** (STAGES - 1)
+    if height % divisor or width % divisor:
+        nearest = max(1, round(max(height, width) / divisor)) * divisor
+        raise ConfigError(
+            f"image size {height}x{width} does not fit NAS-Bench-201's network: height "
+            f"and width must be multiples of {divisor}; resize the images, for example "
+            f"to {nearest}x{nearest}"
+        )

@@ -1,0 +1,78 @@
+"""Random architectures of a search space: uniform, and none of them twice."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+from nas_jax.errors import ConfigError
+from nas_jax.spaces import CellGenotype, CellSpec, Gene, Genotype, SearchSpace
+
+
+def sample_genotypes(space: SearchSpace, num: int, seed: int) -> list[Genotype]:
+    """Distinct architectures, drawn uniformly from all that a space has.
+
+    A node of DARTS has two different incoming edges and an operation other than `none`
+    on each, its edges in the order of their sources; a node of NAS-Bench-201 has an
+    operation on every incoming edge, `none` included. More architectures of the same
+    seed begin with the fewer ones.
+
+    Args:
+        space: The search space.
+        num: Number of architectures, from 1 to the size of the space.
+        seed: Equal seeds draw equal architectures; 0 or more.
+
+    Raises:
+        ConfigError: The space has fewer architectures, or `num` is less than 1.
+    """
+    size = space.size()
+    if not 1 <= num <= size:
+        raise ConfigError(
+            f"{num} different architectures are wanted, but space {space.name!r} has "
+            f"{size:,}; ask for 1 to {size:,}"
+        )
+    generator = random.Random(seed)
+    # A dict keeps the order of the draws. Drawing again where an index has come before
+    # leaves the others equally likely.
+    drawn: dict[int, None] = {}
+    while len(drawn) < num:
+        drawn.setdefault(generator.randrange(size))
+    return [genotype_at(space, index) for index in drawn]
+
+
+def genotype_at(space: SearchSpace, index: int) -> Genotype:
+    """The architecture of a number from 0 to `space.size() - 1`, each of them once.
+
+    The number's digits are the choices at the nodes, the last node's first.
+    """
+    cells = []
+    for spec in reversed(space.cells):
+        genes: list[Gene] = []
+        for node in reversed(spec.nodes):
+            index, choice = divmod(index, _num_choices(spec, node))
+            genes = _genes_at(spec, node, choice) + genes
+        cells.append(CellGenotype(spec.name, tuple(genes), spec.output))
+    return Genotype(space, tuple(reversed(cells)))
+
+
+def _num_choices(spec: CellSpec, node: int) -> int:
+    """In how many ways a node takes its edges, with an operation on each."""
+    chosen = spec.num_selected(node)
+    edges = math.comb(len(spec.incoming(node)), chosen)
+    return edges * len(spec.selectable) ** chosen
+
+
+def _genes_at(spec: CellSpec, node: int, choice: int) -> list[Gene]:
+    """A node's genes: digits for the operations, above them one for the edges."""
+    chosen = spec.num_selected(node)
+    ops = []
+    for _ in range(chosen):
+        choice, op = divmod(choice, len(spec.selectable))
+        ops.append(spec.selectable[op])
+    edges = next(
+        itertools.islice(
+            itertools.combinations(spec.incoming(node), chosen), choice, None
+        )
+    )
+    return [(op, spec.edges[edge][0]) for op, edge in zip(ops, edges, strict=True)]

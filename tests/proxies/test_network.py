@@ -1,0 +1,117 @@
+"""Scores of any apply function, and what proxies of one network share."""
+
+from __future__ import annotations
+
+import doctest
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nas_jax.proxies
+from nas_jax.proxies import (
+    Batch,
+    ScoredNetwork,
+    failures,
+    flops,
+    get_proxy,
+    grad_norm,
+    logsynflow,
+    params,
+    synflow,
+)
+
+KEY = jax.random.key(0)
+
+
+def test_the_example_of_the_package() -> None:
+    result = doctest.testmod(nas_jax.proxies)
+    assert result.attempted >= 7 and result.failed == 0
+
+
+class FlaxModel(nn.Module):
+    norm: str
+
+    @nn.compact
+    def __call__(self, images: Any) -> Any:
+        x = nn.Conv(4, (3, 3), use_bias=False)(images)
+        if self.norm == "batch":
+            x = nn.BatchNorm(use_running_average=False)(x)
+        return nn.Dense(3)(nn.relu(x).mean((1, 2)))
+
+
+def test_a_flax_model() -> None:
+    images = jax.random.normal(KEY, (4, 6, 6, 2))
+    batch = Batch(images, jnp.array([0, 1, 2, 0]))
+    weights = FlaxModel("batch").init(KEY, images)["params"]
+
+    def logits(params: Any, images: Any, *, norm: Any) -> Any:
+        out, _ = FlaxModel(norm).apply(
+            {"params": params}, images, mutable=["batch_stats"]
+        )
+        return out
+
+    network = ScoredNetwork.plain(logits, weights)
+    assert params(network, batch, KEY) == 9 * 2 * 4 + 2 * 4 + 4 * 3 + 3
+    assert flops(network, batch, KEY) == 6 * 6 * 9 * 2 * 4 + 4 * 3
+    # Kernels and the scale of the normalisation, not its bias nor the layers'.
+    rows = nas_jax.proxies.ntk.weight_gradients(network, batch)
+    assert rows.shape == (4, 9 * 2 * 4 + 4 + 4 * 3)
+    names = ("jacov", "ntk_cond", "snip", "synflow")
+
+    @jax.jit
+    def scores(weights: Any, batch: Batch) -> Any:
+        network = ScoredNetwork.plain(logits, weights)
+        return [get_proxy(name).score(network, batch, KEY) for name in names]
+
+    assert np.isfinite(scores(weights, batch)).all()
+
+
+def test_batches_do_not_mix(tiny: Any) -> None:
+    # Batches that come and go: a new one may lie where an old one lay.
+    network = tiny.network(tiny.params(0))
+    score = jax.jit(
+        lambda images: grad_norm(
+            tiny.network(tiny.params(0)), Batch(images, jnp.arange(6) % 3), KEY
+        )
+    )
+    for seed in range(5):
+        images = tiny.batch(seed).images
+        batch = Batch(images, jnp.arange(6) % 3)
+        assert grad_norm(network, batch, KEY) == pytest.approx(
+            float(score(images)), rel=1e-4
+        )
+        del batch
+
+
+def deep(params: Any, images: Any, *, norm: str) -> Any:
+    x = images.reshape(len(images), -1)
+    for w in params:
+        x = x @ w
+    return x
+
+
+def test_synflow_that_overflows_says_so_and_float64_holds_it() -> None:
+    # Twenty 1x1 layers of weight 100: R = 1e40, and each layer's share is R.
+    batch = Batch(jnp.ones((1, 1, 1, 1)), jnp.zeros(1, int))
+    weights = [jnp.full((1, 1), -100.0, jnp.float32)] * 20
+    single = synflow(ScoredNetwork.plain(deep, weights), batch, KEY)
+    (reason,) = failures(single)
+    assert reason is not None and reason.startswith("infinite")
+    with jax.enable_x64(True):
+        double = synflow(ScoredNetwork.plain(deep, weights), batch, KEY)
+        assert double.dtype == jnp.float64
+        assert double == pytest.approx(20 * 1e40)
+
+
+def test_logsynflow_by_hand() -> None:
+    # |W| = 2 and 3 on a one: R = 6, dR/dW = 3 and 2.
+    weights = [jnp.array([[-2.0]]), jnp.array([[3.0]])]
+    batch = Batch(jnp.full((1, 1, 1, 1), 5.0), jnp.zeros(1, int))
+    expected = 2 * np.log(4) + 3 * np.log(3)
+    assert logsynflow(ScoredNetwork.plain(deep, weights), batch, KEY) == pytest.approx(
+        expected
+    )
