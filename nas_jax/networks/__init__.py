@@ -1,6 +1,7 @@
 """How it is computed: operations, cells, supernet and discrete network. Flax linen."""
 
 from nas_jax.networks.backbone import check_image, reduction_layers
+from nas_jax.networks.darts_family import DartsFamily, darts_codes
 from nas_jax.networks.depthwise import depthwise_conv
 from nas_jax.networks.derived import DerivedNetwork
 from nas_jax.networks.edges import from_edges, to_edges
@@ -10,6 +11,7 @@ from nas_jax.networks.init import (
     init_variables,
     num_parameters,
 )
+from nas_jax.networks.nasbench201 import NasBench201Family
 from nas_jax.networks.operations import NETWORK_OPS
 from nas_jax.networks.supernet import (
     ArchWeights,
@@ -22,11 +24,14 @@ from nas_jax.networks.supernet import (
 __all__ = [
     "NETWORK_OPS",
     "ArchWeights",
+    "DartsFamily",
     "DerivedNetwork",
+    "NasBench201Family",
     "Supernet",
     "Variables",
     "abstract_variables",
     "check_image",
+    "darts_codes",
     "depthwise_conv",
     "from_edges",
     "init_alphas",

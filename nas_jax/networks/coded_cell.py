@@ -116,7 +116,8 @@ class CodedCell(nn.Module):
         if place.reduction:
             seen.relu_inputs.append((inputs, counts[: spec.num_inputs]))
             counts = counts[spec.num_inputs :]
-        seen.relu_inputs.append((states[: len(counts)], counts))
+        if len(counts):
+            seen.relu_inputs.append((states[: len(counts)], counts))
         seen.relu_inputs.append((middle, live[:, 1]))
         seen.variances.append(
             (variances.reshape(-1, channels), live[:, 1::2].reshape(-1))

@@ -106,10 +106,11 @@ class DartsFamily(nn.Module):
 
         Raises:
             ConfigError: If the image cannot be halved as often as there are
-                reduction cells.
+                reduction cells, or if the space is not one of DARTS.
         """
         height, width, depth = image_shape
         check_image(height, width, self.layers)
+        _check_space(self.space)
         before = last = STEM_MULTIPLIER * self.channels
         total = jnp.asarray(9 * depth * last * height * width, float)
         for place in places(self.channels, self.layers):
