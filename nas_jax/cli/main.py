@@ -26,6 +26,7 @@ COMMANDS = (
     Command("prune", "score every operation without training and drop the poor ones"),
     Command("search", "one-shot search on the operations that are left"),
     Command("retrain", "train a genotype from scratch and measure its accuracy"),
+    Command("score", "score architectures by the thousand without training them"),
     Command("memory", "the search step's memory on a device that need not be there"),
     Command("report", "write report.html from what a working directory holds"),
 )

@@ -1,0 +1,191 @@
+"""`nas-jax score`: proxy scores of architectures by the thousand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+
+from nas_jax.cli import app
+from nas_jax.config_rules import RULES
+from nas_jax.errors import ConfigError
+from nas_jax.memory import parse_bytes
+from nas_jax.spaces import SPACES
+
+HELP = (
+    "Scores untrained networks of a search space, as many as are asked for, with "
+    "training-free proxies; and how well the scores rank them. Works on the embedded "
+    "digits, or on the images of --config=FILE and --config.data.FIELD=VALUE. "
+    "docs/scoring.md explains the results."
+)
+_NUMBERS: tuple[tuple[str, int | None, int, str], ...] = (
+    ("num", 100, 1, "Architectures to draw at random. Default: 100."),
+    ("seed", None, 0, "Draws architectures, weights, batch. Default: the config's, 0."),
+    ("channels", None, 1, "Channels of the first cells. Default: as published, 16."),
+    ("cells", None, 1, "Cells: nasbench201 5 in each of three stages, darts 8 in all."),
+    ("batch_size", 64, 1, "Images in the batch. Default: 64."),
+    ("chunk", 16, 1, "Architectures between two writes of the results. Default: 16."),
+    ("width", 0, 0, "Architectures side by side on a device; 0 (default) chooses."),
+)
+_TEXTS = (
+    ("archs", "File of architectures: one a line, or a .csv(.gz) column arch_str."),
+    ("json", "File for the results. The same call goes on where it was stopped."),
+    ("csv", "File for the scores, a row for each architecture."),
+    ("memory_budget", "What --width=0 may fill: 8GiB. Default: 3/4 of the device."),
+    ("table", "A .csv(.gz) file of accuracies with a column arch_str to compare with."),
+    ("target", "Its column with the accuracy."),
+    ("plots", "Folder for a picture of each proxy's scores against the accuracy."),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return app.run(
+        _run,
+        argv,
+        help_text=HELP,
+        define_flags=_define_flags,
+        needs_config=False,
+        needs_workdir=False,
+    )
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_enum(
+        "space",
+        "nasbench201",
+        list(SPACES),
+        "Search space. Default: nasbench201.",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "proxies",
+        None,
+        "Names with commas between them. Default: all that suit the networks, without "
+        "ntk_cond and ntk_eigen, which take a gradient for every image.",
+        flag_values=values,
+    )
+    for name, default, least, text in _NUMBERS:
+        flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=values)
+    for name, text in _TEXTS:
+        flags.DEFINE_string(name, "", text, flag_values=values)
+
+
+def _run(call: app.Call) -> int:
+    asked = call.flags
+    _check_flags(call)
+    budget = parse_bytes(asked.memory_budget) if asked.memory_budget else 0
+    # Imported here: a mistake in a flag is reported before JAX loads.
+    from nas_jax.cli.interrupt import Stopped
+    from nas_jax.cli.score_inputs import read_accuracies
+    from nas_jax.cli.score_loop import score_all
+    from nas_jax.cli.score_results import Results
+    from nas_jax.cli.score_task import make_task
+
+    app.configure_jax()
+    task = make_task(
+        call.config.data,
+        space=asked.space,
+        channels=asked.channels,
+        cells=asked.cells,
+        proxies=asked.proxies,
+        num=asked.num,
+        archs=asked.archs,
+        seed=call.config.seed if asked.seed is None else asked.seed,
+        batch_size=asked.batch_size,
+    )
+    accuracies = None
+    if asked.table:
+        accuracies = read_accuracies(
+            asked.table, asked.target, task.family.space, task.architectures
+        )
+    results = Results(task.settings, task.architectures, asked.json, asked.csv)
+    try:
+        score_all(
+            task,
+            results,
+            width=asked.width,
+            budget=budget,
+            chunk=asked.chunk,
+            command=call.command,
+        )
+    except Stopped as stopped:
+        logging.info("%s", stopped)
+        return 0
+    _report(call, results, accuracies)
+    return 0
+
+
+def _report(call: app.Call, results: Any, accuracies: Any) -> None:
+    """What is known once all architectures are scored: printed, drawn, written."""
+    from nas_jax.cli import score_output
+
+    asked = call.flags
+    scores = results.scores()
+    if not asked.json and not asked.csv:
+        print(score_output.scores_table(results.rows, list(scores)))
+    for line in score_output.failure_lines(results.rows, list(scores)):
+        print(line)
+    if accuracies is not None:
+        compared = score_output.compare(scores, accuracies)
+        results.header["correlations"] = {
+            "table": asked.table,
+            "target": asked.target,
+            **compared.to_dict(),
+        }
+        print(score_output.correlation_table(compared, asked.target))
+        if asked.plots:
+            score_output.draw(
+                Path(asked.plots), scores, accuracies, compared, asked.target
+            )
+    results.write()
+    print(score_output.summary(results.header, len(results.rows)))
+
+
+def _check_flags(call: app.Call) -> None:
+    """Refuses flags that do not go together, and what could not be written."""
+    asked = call.flags
+    if call.workdir:
+        raise ConfigError("--workdir: score writes no workdir; give --json=FILE")
+    if asked.seed is not None and not RULES["seed"].holds(asked.seed):
+        allowed = RULES["seed"].allowed
+        raise ConfigError(f"--seed is {asked.seed}: it must be {allowed}")
+    if asked.archs and asked["num"].present:
+        raise ConfigError(
+            "--num and --archs both say which architectures; leave one of them out"
+        )
+    if bool(asked.table) != bool(asked.target):
+        raise ConfigError(
+            "--table and --target go together: a file, and its column with the accuracy"
+        )
+    if asked.plots and not asked.table:
+        raise ConfigError(
+            "--plots draws scores against an accuracy; give --table and --target too"
+        )
+    if asked.memory_budget and asked.width:
+        raise ConfigError(
+            "--memory_budget chooses the width, and --width gives it; leave one out"
+        )
+    if asked.proxies is not None and not (asked.proxies and all(asked.proxies)):
+        raise ConfigError(
+            "--proxies has an empty name; give names as in --proxies=nwot,synflow, or "
+            "leave it out for all"
+        )
+    files = {"json": asked.json, "csv": asked.csv, "plots": asked.plots}
+    for name, file in files.items():
+        path = Path(file)
+        if not path.parent.is_dir():
+            raise ConfigError(f"--{name}={file}: create its folder first")
+        if file and name != "plots" and path.is_dir():
+            raise ConfigError(f"--{name}={file} is a folder; name a file in it")
+    if asked.json and asked.json == asked.csv:
+        raise ConfigError(f"--json and --csv are both {asked.json}; name two files")
+    if asked.plots and Path(asked.plots).exists() and not Path(asked.plots).is_dir():
+        raise ConfigError(f"--plots={asked.plots} is a file; name a folder")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

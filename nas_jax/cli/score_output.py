@@ -1,0 +1,182 @@
+"""What `nas-jax score` tells: tables, how scores rank, and pictures of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from nas_jax.cli.score_results import Row
+from nas_jax.errors import WorkdirError
+from nas_jax.metrics import Progress, format_bytes, format_duration
+from nas_jax.proxies import get_proxy
+from nas_jax.tabular import Correlation, kendall, spearman
+
+SHOWN = 20
+"""Rows of the table of scores; the files have them all."""
+
+Scores = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How well scores rank architectures.
+
+    Attributes:
+        missing: Architectures whose accuracy the table lacks: none of the correlations
+            counts them, as used or as failed.
+        spearman: Spearman's rho by proxy, of the scores as they are: where lower is
+            better, a good proxy's is negative.
+        kendall: Kendall's tau-b by proxy.
+    """
+
+    missing: int
+    spearman: dict[str, Correlation]
+    kendall: dict[str, Correlation]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers for JSON."""
+        proxies = {
+            name: {
+                "higher_is_better": get_proxy(name).higher_is_better,
+                "spearman": dataclasses.asdict(self.spearman[name]),
+                "kendall": dataclasses.asdict(self.kendall[name]),
+            }
+            for name in self.spearman
+        }
+        return {"missing": self.missing, "proxies": proxies}
+
+
+def compare(scores: Scores, accuracies: np.ndarray) -> Comparison:
+    """Rank correlations of every proxy's scores `[N]` with accuracies `[N]`."""
+    there = np.isfinite(accuracies)
+    known = accuracies[there]
+    compared = Comparison(int(np.sum(~there)), {}, {})
+    # Intervals for a whole space take seconds a proxy.
+    progress = Progress(len(scores), "correlate: proxy")
+    for number, (name, column) in enumerate(scores.items(), 1):
+        compared.spearman[name] = spearman(column[there], known)
+        compared.kendall[name] = kendall(column[there], known)
+        progress.update(number)
+    return compared
+
+
+def correlation_table(compared: Comparison, target: str) -> str:
+    """Correlations with their intervals, a line for each proxy."""
+    cells = [["proxy", "better", "Spearman", "Kendall", "used", "failed"]]
+    for name, rho in compared.spearman.items():
+        better = "higher" if get_proxy(name).higher_is_better else "lower"
+        texts = [_correlation_text(c) for c in (rho, compared.kendall[name])]
+        cells.append([name, better, *texts, str(rho.used), str(rho.failed)])
+    level = next(iter(compared.spearman.values())).level
+    notes = [f"rank correlation with {target}, {100 * level:g}% intervals in brackets"]
+    if compared.missing:
+        notes.append(f"{compared.missing} architectures have no {target} and are out")
+    return "\n".join([aligned(cells, ("proxy", "better")), *notes])
+
+
+def draw(
+    folder: Path,
+    scores: Scores,
+    accuracies: np.ndarray,
+    compared: Comparison,
+    target: str,
+) -> None:
+    """Writes `PROXY.svg`, scores against accuracies, for every proxy with any.
+
+    Raises:
+        WorkdirError: The folder or a file in it cannot be written.
+    """
+    # Half a second, which a run without pictures need not wait for.
+    from nas_jax.report.scatter import scatter, write_scatter
+
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WorkdirError(
+            f"cannot create --plots={folder}: {error.strerror}; give a folder that you "
+            "may write to"
+        ) from error
+    there = np.isfinite(accuracies)
+    for name, column in scores.items():
+        rho, tau = compared.spearman[name], compared.kendall[name]
+        if not rho.used:
+            logging.warning("no picture of %s: it failed everywhere", name)
+            continue
+        picture = scatter(
+            column[there],
+            accuracies[there],
+            rho,
+            tau,
+            score_name=name,
+            accuracy_name=target,
+        )
+        write_scatter(folder / f"{name}.svg", picture)
+
+
+def scores_table(rows: Sequence[Row], proxies: Sequence[str]) -> str:
+    """The first rows, and how many more there are."""
+    cells = [["", *proxies, "architecture"]]
+    for number, row in enumerate(rows[:SHOWN], 1):
+        texts = [_score_text(row["scores"][name]) for name in proxies]
+        cells.append([str(number), *texts, row["architecture"]])
+    more = len(rows) - SHOWN
+    lines = [aligned(cells, ("architecture",))]
+    if more > 0:
+        lines.append(f"and {more} more; --json=FILE or --csv=FILE keeps them all")
+    return "\n".join(lines)
+
+
+def failure_lines(rows: Sequence[Row], proxies: Sequence[str]) -> list[str]:
+    """How many scores of each proxy failed, and why."""
+    lines = []
+    for name in proxies:
+        reasons = Counter(row["failed"][name] for row in rows if name in row["failed"])
+        for reason, count in reasons.items():
+            lines.append(f"{name} failed on {count} of {len(rows)}: {reason}")
+    return lines
+
+
+def summary(header: Mapping[str, Any], count: int) -> str:
+    """What it took, on one line."""
+    parts = [f"{count} architectures"]
+    if header["archs_per_second"] is not None:
+        parts += [
+            f"{header['archs_per_second']:.3g} a second",
+            f"compiled in {format_duration(header['compile_seconds'])}",
+            f"scored in {format_duration(header['score_seconds'])}",
+            f"peak memory {format_bytes(header['peak_memory_bytes'])}",
+        ]
+    return ", ".join(parts)
+
+
+def aligned(cells: Sequence[Sequence[str]], words: Container[str]) -> str:
+    """Cells as columns, words to the left and numbers to the right.
+
+    Args:
+        cells: Lines, the header first.
+        words: Headers of the columns that hold words.
+    """
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if header in words else cell.rjust(width)
+            for cell, width, header in zip(line, widths, cells[0], strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _correlation_text(found: Correlation) -> str:
+    if not np.isfinite(found.value):
+        return "undefined"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _score_text(score: float | None) -> str:
+    return "failed" if score is None else f"{score:.5g}"

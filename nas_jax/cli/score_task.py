@@ -1,0 +1,187 @@
+"""What `nas-jax score` computes: checked networks, architectures, images, proxies."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nas_jax import data
+from nas_jax.cli.images import load_images
+from nas_jax.cli.score_inputs import read_architectures
+from nas_jax.config import DataConfig
+from nas_jax.errors import ConfigError
+from nas_jax.proxies import Batch, ScoredNetwork, get_proxy, list_proxies
+from nas_jax.proxies.size import SEPARABLE
+from nas_jax.scoring import FAMILIES, Family, get_family, sample_genotypes
+
+
+PER_IMAGE = frozenset({"ntk_cond", "ntk_eigen"})
+"""They take a gradient for every image of the batch: scored only where asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Everything that decides the scores, checked.
+
+    Attributes:
+        family: Networks of the space.
+        params: Initial weights that all architectures share.
+        architectures: N architectures in the notation of the space.
+        codes: The same as arrays `[N, ...]`.
+        proxies: Names of the proxies.
+        batch: Images, normalised, and labels.
+        key: For whatever proxies draw.
+        settings: What another run must have in common to give the same scores.
+    """
+
+    family: Family
+    params: Any
+    architectures: tuple[str, ...]
+    codes: Any
+    proxies: tuple[str, ...]
+    batch: Batch
+    key: jax.Array
+    settings: dict[str, Any]
+
+
+def make_task(
+    config: DataConfig,
+    *,
+    space: str,
+    channels: int | None,
+    cells: int | None,
+    proxies: Sequence[str] | None,
+    num: int,
+    archs: str,
+    seed: int,
+    batch_size: int,
+) -> Task:
+    """Loads and checks all that is scored; compiles no network.
+
+    Args:
+        config: The images.
+        space: Name of a family of networks.
+        channels: Channels of its first cells; None is as published.
+        cells: Cells, as the family counts them; None is as published.
+        proxies: Names; None is all that suit the networks.
+        num: Architectures to draw.
+        archs: File of architectures to score instead; empty for none.
+        seed: Draws architectures, weights and the batch.
+        batch_size: Images in the batch.
+
+    Raises:
+        NasJaxError: On an unknown name, a malformed file, images that the networks
+            cannot halve, or too few of them.
+    """
+    for name in proxies or ():
+        get_proxy(name)
+    images = load_images(config)
+    if batch_size > images.num_train:
+        raise ConfigError(
+            f"--batch_size is {batch_size}, but there are {images.num_train} training "
+            f"images; pass --batch_size={images.num_train} or less, or give more images"
+        )
+    _, usual_channels, usual_cells = FAMILIES[space]
+    channels, cells = channels or usual_channels, cells or usual_cells
+    family = get_family(
+        space, channels=channels, cells=cells, num_classes=images.num_classes
+    )
+    if archs:
+        genotypes = read_architectures(
+            archs, family.space, lambda genotype: family.encode([genotype])
+        )
+    else:
+        genotypes = sample_genotypes(family.space, num, seed)
+    weights_key, proxies_key = jax.random.split(jax.random.key(seed))
+    params = family.init(weights_key, images.image_shape)
+    codes = jax.tree.map(np.asarray, family.encode(genotypes))
+    chosen = choose_proxies(family, params, codes, images.image_shape, proxies)
+    architectures = tuple(map(str, genotypes))
+    batch, digest = draw_batch(images, batch_size, seed)
+    # How training would augment the images does not matter here.
+    loading = inspect.signature(data.load).parameters
+    source = {k: v for k, v in dataclasses.asdict(config).items() if k in loading}
+    settings = {
+        "space": family.space.name,
+        "channels": channels,
+        "cells": cells,
+        "proxies": list(chosen),
+        "num": len(architectures),
+        "seed": seed,
+        "batch_size": batch_size,
+        "data": source,
+        # Files may change under the same name.
+        "architectures_sha256": _digest("\n".join(architectures).encode()),
+        "batch_sha256": digest,
+    }
+    return Task(
+        family, params, architectures, codes, chosen, batch, proxies_key, settings
+    )
+
+
+def draw_batch(images: data.Dataset, size: int, seed: int) -> tuple[Batch, str]:
+    """The first batch of a seeded order of the training images, and its SHA-256."""
+    index = data.epoch_order(seed, 0, np.arange(images.num_train), size)[0]
+    pixels, labels = images.x_train[index], images.y_train[index]
+    digest = _digest(pixels.tobytes(), labels.tobytes(), repr(images.mean).encode())
+    normalised = data.normalize(jnp.asarray(pixels), images.mean, images.std)
+    return Batch(normalised, jnp.asarray(labels)), digest
+
+
+def choose_proxies(
+    family: Family,
+    params: Any,
+    codes: Any,
+    image_shape: tuple[int, int, int],
+    asked: Sequence[str] | None,
+) -> tuple[str, ...]:
+    """The proxies asked for, or all that suit the networks but those PER_IMAGE.
+
+    Traces one of the networks.
+
+    Raises:
+        ConfigError: A proxy needs what the networks do not tell.
+    """
+    told, operations = _told(family, params, codes, image_shape)
+    able = [name for name in list_proxies() if set(get_proxy(name).needs) <= told]
+    if asked is None:
+        # Nobody learns from a count of operations that the space does not have.
+        idle = set() if operations & set(SEPARABLE) else {"sep_convs"}
+        return tuple(name for name in able if name not in idle | PER_IMAGE)
+    for name in asked:
+        missing = [need for need in get_proxy(name).needs if need not in told]
+        if missing:
+            raise ConfigError(
+                f"proxy {name!r} needs {', '.join(missing)}, which the networks of "
+                f"space {family.space.name!r} do not tell; allowed: {', '.join(able)}"
+            )
+    return tuple(dict.fromkeys(asked))
+
+
+def _told(
+    family: Family, params: Any, codes: Any, image_shape: tuple[int, int, int]
+) -> tuple[set[str], set[str]]:
+    """What networks of a family can tell, and names of the operations they count."""
+    network: list[ScoredNetwork] = []
+
+    def look(params: Any, codes: Any, images: jax.Array) -> Any:
+        network.append(family.scored(params, codes))
+        return network[0].tell(params, images)
+
+    first = jax.tree.map(lambda x: x[0], codes)
+    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    seen = jax.eval_shape(look, params, first, image)._asdict()
+    seen |= {name: getattr(network[0], name) for name in ("macs", "operations")}
+    told = {name for name, value in seen.items() if value is not None}
+    return told, set(network[0].operations or ())
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()

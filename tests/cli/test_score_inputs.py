@@ -1,0 +1,124 @@
+"""Files of architectures and of accuracies: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas_jax.cli.score_inputs import read_accuracies, read_architectures
+from nas_jax.errors import ConfigError, DataError, GenotypeError
+from nas_jax.scoring.sampling import sample_genotypes
+from nas_jax.spaces import Genotype, darts_space, nasbench201_space
+
+SPACE = nasbench201_space()
+FIRST, SECOND, THIRD = map(str, sample_genotypes(SPACE, 3, seed=0))
+
+
+def read(file: Path) -> list[str]:
+    return list(map(str, read_architectures(str(file), SPACE, lambda genotype: None)))
+
+
+def test_text_has_an_architecture_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "archs.txt"
+    as_json = json.dumps(Genotype.parse(SPACE, THIRD).to_dict())
+    file.write_text(f"\ufeff{SECOND}\n\n  {FIRST} \n{as_json}", encoding="utf-8")
+    assert read(file) == [SECOND, FIRST, THIRD]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.CSV.gz"])
+def test_table_has_a_column_of_architectures(tmp_path: Path, name: str) -> None:
+    text = f"index,arch_str,note\n7,{SECOND},good\n\n8,{FIRST},\n".encode()
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    assert read(file) == [SECOND, FIRST]
+
+
+def test_genotypes_of_darts(tmp_path: Path) -> None:
+    space = darts_space()
+    genotypes = sample_genotypes(space, 3, seed=0)
+    file = tmp_path / "archs.csv"
+    rows = "".join(f'"{genotype}"\n' for genotype in genotypes)
+    file.write_text(f"arch_str\n{rows}")
+    assert read_architectures(str(file), space, lambda genotype: None) == genotypes
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.txt", "", "a.txt has no architecture; give one a line, such as |none~0|+"),
+        ("a.txt", " \n\n", "a.txt has no architecture"),
+        ("a.txt", f"{FIRST}\n\nnonsense\n", r"a.txt, line 3: not an architecture"),
+        ("a.txt", f"{FIRST}\n{{\n", r"a.txt, line 2: the genotype is not JSON"),
+        ("a.txt", f"{FIRST}\n{FIRST.replace('~0', '~1')}", "a.txt, line 2: node 1 of"),
+        (
+            "a.txt",
+            f"{FIRST}\n{SECOND}\n{FIRST}\n",
+            "a.txt, line 1 and line 3: the same architecture",
+        ),
+        ("a.csv", f"arch_str\n{FIRST}\nbad\n", "a.csv, row 2 below the header: not an"),
+        ("a.csv", "arch_str\n", "a.csv has no row below its header"),
+        ("a.csv", f"arch_str\n{FIRST}\n{FIRST}\n", "a.csv, lines 2 and 3: the arch"),
+    ],
+)
+def test_bad_files(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / name)
+    assert f"{tmp_path}/{expected}" in str(caught.value)
+
+
+def test_bad_csv_column_missing_file_and_binary_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"arch\n{FIRST}\n")
+    with pytest.raises(ConfigError, match="no column 'arch_str'; allowed: arch. "):
+        read(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="b.txt cannot be read .No such file"):
+        read(tmp_path / "b.txt")
+    (tmp_path / "c.txt").write_bytes(gzip.compress(FIRST.encode()))
+    with pytest.raises(DataError, match="c.txt is no text in UTF-8"):
+        read(tmp_path / "c.txt")
+
+
+def test_what_cannot_be_scored_is_named_by_its_line(tmp_path: Path) -> None:
+    def refuse(genotype: Genotype) -> None:
+        if str(genotype) == SECOND:
+            raise GenotypeError("too good")
+
+    (tmp_path / "a.txt").write_text(f"{FIRST}\n{SECOND}\n")
+    with pytest.raises(DataError, match="a.txt, line 2: too good"):
+        read_architectures(str(tmp_path / "a.txt"), SPACE, refuse)
+
+
+def test_accuracies_are_matched_by_architecture(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    fourth = str(sample_genotypes(SPACE, 4, seed=0)[-1])
+    rows = f"{THIRD},3.5\n{fourth},9\nno architecture,1\n{FIRST},\n{SECOND},2\n"
+    file.write_text(f"arch_str,test\n{rows}")
+    found = read_accuracies(str(file), "test", SPACE, [FIRST, SECOND, THIRD])
+    # FIRST is there without an accuracy.
+    np.testing.assert_array_equal(found, [np.nan, 2.0, 3.5])
+    names = [SECOND, "missing", THIRD]
+    found = read_accuracies(str(file), "test", SPACE, names)
+    np.testing.assert_array_equal(found, [2.0, np.nan, 3.5])
+
+
+def test_accuracies_of_genotypes_written_otherwise(tmp_path: Path) -> None:
+    space = darts_space()
+    name = str(sample_genotypes(space, 1, seed=0)[0])
+    other = name.replace(" ", "").replace("range(2,6)", "[2,3,4,5]")
+    assert other != name
+    (tmp_path / "t.csv").write_text(f'arch_str,test\n"{other}",7\n')
+    found = read_accuracies(str(tmp_path / "t.csv"), "test", space, [name])
+    assert found.tolist() == [7.0]
+
+
+def test_tables_without_an_accuracy(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(f"arch_str,test\n{THIRD},3\n{FIRST},\n")
+    with pytest.raises(ConfigError, match="has no column 'tset'; allowed: arch_str, t"):
+        read_accuracies(str(file), "tset", SPACE, [FIRST])
+    with pytest.raises(DataError, match="no 'test' of any of the 2 architectures"):
+        read_accuracies(str(file), "test", SPACE, [FIRST, SECOND])
