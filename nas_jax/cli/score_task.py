@@ -21,7 +21,6 @@ from nas_jax.proxies import Batch, ScoredNetwork, get_proxy, list_proxies
 from nas_jax.proxies.size import SEPARABLE
 from nas_jax.scoring import FAMILIES, Family, get_family, sample_genotypes
 
-
 PER_IMAGE = frozenset({"ntk_cond", "ntk_eigen"})
 """They take a gradient for every image of the batch: scored only where asked for."""
 
