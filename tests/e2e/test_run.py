@@ -66,9 +66,14 @@ def test_a_finished_run_is_not_run_again(finished, repo_root):
     assert (finished / "report.html").exists()
 
 
-def test_readme_example_runs(repo_root):
+@pytest.mark.parametrize(
+    ("example", "printed"), [(0, "0.5 Genotype(normal=["), (1, "params 408.0\n")]
+)
+def test_readme_examples_run(repo_root, example, printed):
     text = (repo_root / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    examples = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(examples) == 2
+    code = examples[example]
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=repo_root,
@@ -78,7 +83,7 @@ def test_readme_example_runs(repo_root):
         timeout=300,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("0.5 Genotype(normal=[")
+    assert result.stdout.startswith(printed)
 
 
 def mistake(capsys, monkeypatch, repo_root, *arguments: str) -> str:
