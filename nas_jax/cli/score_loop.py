@@ -62,7 +62,7 @@ class Calls:
         return at_once * max(1, min(IN_TURN, wanted // at_once))
 
     def scores(self, width: int, first: int) -> np.ndarray:
-        """Scores of a call, `[up to size(width), proxies]` float32.
+        """Scores of a call, `[up to size(width), proxies]` float64.
 
         Args:
             width: Architectures side by side on a device.

@@ -66,6 +66,8 @@ class Scorer:
         self._groups = program_groups(proxies)
         self._width = width
         devices = jax.devices() if devices is None else devices
+        # XLA has no 64-bit convolution for a TPU.
+        self._has_64_bit = devices[0].platform != "tpu"
         self._mesh = Mesh(
             np.asarray(devices), (ARCHITECTURE_AXIS,), axis_types=(AxisType.Auto,)
         )
@@ -93,7 +95,7 @@ class Scorer:
         columns: dict[str, np.ndarray] = {}
         for group in self._groups:
             # Only where a proxy needs them: 64-bit numbers take twice the time.
-            with jax.enable_x64(get_proxy(group[0]).float64):
+            with jax.enable_x64(self._has_64_bit and get_proxy(group[0]).float64):
                 if (group, len(index)) not in self._compiled:
                     self._compiled[group, len(index)] = self._compile(group, arguments)
                 start = time.perf_counter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import os
 import signal
@@ -193,38 +192,6 @@ def test_what_is_recorded(call: Call) -> None:
     assert value["compile_seconds"] > 0 and value["score_seconds"] > 0
     assert value["archs_per_second"] > 0 and value["peak_memory_bytes"] > 0
     assert value["correlations"] is None
-
-
-def test_default_proxies_are_those_that_suit_the_networks() -> None:
-    fake = Fake()
-    params = fake.init(jax.random.key(0), (8, 8, 1))
-    codes = fake.encode(sample_genotypes(SPACE, 2, seed=0))
-
-    def chosen(family: Any, asked: Sequence[str] | None = None) -> tuple[str, ...]:
-        return score_task.choose_proxies(family, params, codes, (8, 8, 1), asked)
-
-    names = chosen(fake)
-    assert {"flops", "params", "synflow", "snip", "nngp_mean"} <= set(names)
-    assert not {"ntk_cond", "ntk_eigen"} & set(names)
-    assert chosen(fake, ["ntk_cond"]) == ("ntk_cond",)
-    # These need ReLUs, gates, feature maps, or counts of operations.
-    assert not {"nwot", "linear_regions", "fisher", "zen", "sep_convs"} & set(names)
-
-    class Counts(Fake):
-        op = "nor_conv_3x3"
-
-        def scored(self, params: Any, codes: Any) -> ScoredNetwork:
-            counts = {self.op: jnp.ones(())}
-            network = super().scored(params, codes)
-            return dataclasses.replace(network, operations=counts)
-
-    # Separable convolutions are counted by default only where there are any.
-    counts = Counts()
-    assert chosen(counts) == names
-    assert chosen(counts, ["sep_convs"]) == ("sep_convs",)
-    counts.op = "sep_conv_5x5"
-    assert set(chosen(counts)) == {*names, "sep_convs"}
-    assert chosen(counts, ["snip", "params", "snip"]) == ("snip", "params")
 
 
 class Killed(BaseException):
