@@ -93,7 +93,7 @@ class Results:
         """Rows of the next architectures.
 
         Args:
-            scores: `[N, proxies]` float32; NaN or infinite where a proxy failed.
+            scores: `[N, proxies]` float; NaN or infinite where a proxy failed.
         """
         proxies = self.header["settings"]["proxies"]
         reasons = [failures(column) for column in scores.T]
@@ -103,9 +103,8 @@ class Results:
                 for name, reason in zip(proxies, reasons, strict=True)
                 if reason[index] is not None
             }
-            # The shortest text that is this float32: 0.1, not 0.10000000149011612.
             numbers = {
-                name: None if name in failed else float(str(value))
+                name: None if name in failed else _shortest(value)
                 for name, value in zip(proxies, values, strict=True)
             }
             name = self._architectures[len(self.rows)]
@@ -180,6 +179,16 @@ def _changed(old: Any, new: Mapping[str, Any]) -> list[str]:
     lines = differences(old, new)
     plain = [line for line in lines if line.partition(":")[0] not in _DIGESTS]
     return plain or [_DIGESTS[line.partition(":")[0]] for line in lines]
+
+
+def _shortest(value: np.floating) -> float:
+    """The number; of a float32 the one with the fewest digits that is the same float32.
+
+    0.1, not 0.10000000149011612: most proxies compute in float32.
+    """
+    with np.errstate(over="ignore"):
+        narrow = np.float32(value)
+    return float(str(narrow)) if narrow == value else float(value)
 
 
 def _record(cells: Sequence[str]) -> str:

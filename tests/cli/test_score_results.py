@@ -79,6 +79,19 @@ def test_text_of_a_number_is_that_float32(tmp_path: Path, number: float) -> None
     assert np.float32(stored) == np.float32(number)
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    # As a scorer gives them: a float32 in a float64 array, and two true float64.
+    [(float(np.float32(0.1)), "0.1"), (1.6659e45, "1.6659e+45"), (1 / 3, str(1 / 3))],
+)
+def test_text_of_a_float64(tmp_path: Path, number: float, text: str) -> None:
+    made = results(tmp_path)
+    made.add(np.full((1, 2), number, np.float64))
+    made.write()
+    assert f'"one": {text}' in (tmp_path / "r.json").read_text()
+    assert written(tmp_path)["rows"][0]["failed"] == {}
+
+
 def test_going_on(tmp_path: Path) -> None:
     made = results(tmp_path)
     made.begin({"jax": "1"})
