@@ -65,9 +65,10 @@ class SpaceConfig:
     """The search space.
 
     Attributes:
-        name: One of SPACES.
+        name: One of SPACES. "s1" to "s4" are the parts of DARTS' space in which its
+            search fails (Zela et al. 2020, arXiv 1909.09656).
         num_nodes: Computed nodes of each cell. DARTS has 4; fewer make a small space,
-            as for a smoke test.
+            as for a smoke test. Other spaces have 4 alone.
         mask: Path of a mask JSON to start from; empty is the full space.
     """
 
@@ -80,26 +81,47 @@ class SpaceConfig:
 class PruneConfig:
     """Zero-shot pruning, the first stage of arXiv 2505.13586.
 
+    Where 0 or an empty value is allowed, it means the strategy's own; docs/pruning.md
+    has a table of them.
+
     Attributes:
-        level: Fraction of all operations to remove, the paper's xi. The paper removes
-            about half of the space.
-        proxies: Names of the training-free scores whose relative changes are summed.
-            The paper does not name its own; these are the defaults of this project.
-        channels: Initial channels of the scored network (DARTS' supernet: 16).
-        layers: Cells of the scored network (DARTS' supernet: 8).
-        batch_size: Images in the scored batch (DARTS' search batch: 64).
-        repeats: Initialisations and batches that a score is averaged over. TE-NAS
-            (arXiv 2102.11535), whose pruning loop this stage follows, uses 3.
-        candidates_at_once: Candidates scored side by side; more need more memory.
+        strategy: How operations are chosen, one of STRATEGIES.
+        level: Fraction of an edge's operations to remove, the paper's xi. The paper
+            removes about half of the space.
+        keep: Operations that an edge keeps, instead of a level; 0 is by level.
+        budget: Device memory that the search step may need, such as "2GiB": operations
+            go until the compiled step fits, instead of a level; empty is by level.
+        budget_target: The device whose compiler measures the step, as `nas-jax memory`
+            has it.
+        min_parametric: Convolutions that each node keeps on its incoming edges,
+            whatever their scores.
+        proxies: Names of the training-free scores that rank (zero_one_shot, sampled).
+        channels: Initial channels of the scored network.
+        layers: Cells of the scored network; of each of three stages in "nasbench201".
+        batch_size: Images in a scored batch.
+        repeats: Initialisations and batches that a score is averaged over.
+        rounds: Rounds of scoring and removing (zero_one_shot).
+        samples: Random architectures (sampled).
+        defects: Whether ete_nas is as its public code, listed defects included.
+        candidates_at_once: Candidates that a device scores side by side; more need
+            more memory. 0 is 1 on a CPU and 8 on an accelerator.
     """
 
+    strategy: str = "zero_one_shot"
     level: float = 0.5
-    proxies: tuple[str, ...] = ("nwot", "synflow", "snip", "grad_norm", "params")
-    channels: int = 16
-    layers: int = 8
-    batch_size: int = 64
-    repeats: int = 3
-    candidates_at_once: int = 8
+    keep: int = 0
+    budget: str = ""
+    budget_target: str = "h100"
+    min_parametric: int = 0
+    proxies: tuple[str, ...] = ()
+    channels: int = 0
+    layers: int = 0
+    batch_size: int = 0
+    repeats: int = 0
+    rounds: int = 0
+    samples: int = 0
+    defects: bool = False
+    candidates_at_once: int = 0
 
 
 @dataclass
@@ -109,6 +131,7 @@ class SearchConfig:
     Attributes:
         channels: Initial channels of the supernet.
         layers: Cells of the supernet; those at layers // 3 and 2 * layers // 3 reduce.
+            In "nasbench201" cells of each of three stages (published: 5).
         epochs: Passes over the half of the training set that trains the weights.
         batch_size: Images in a batch, for weights and for alphas alike.
         train_fraction: Fraction of the training set for the weights; the rest trains
@@ -157,6 +180,7 @@ class RetrainConfig:
     Attributes:
         channels: Initial channels of the network.
         layers: Cells of the network; those at layers // 3 and 2 * layers // 3 reduce.
+            In "nasbench201" cells of each of three stages (published: 5).
         epochs: Passes over the whole training set.
         batch_size: Images in a batch.
         learning_rate: Start of the cosine schedule, which ends at 0.

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 SOURCES = ("digits", "npz", "folder", "tfds", "synthetic")
-SPACES = ("darts",)
+SPACES = ("darts", "nasbench201", "s1", "s2", "s3", "s4")
+STRATEGIES = (
+    "zero_one_shot",
+    "te_nas",
+    "ete_nas",
+    "zero_cost_pt",
+    "sampled",
+    "random",
+)
 REMATS = ("none", "op", "wave", "cell")
 DTYPES = ("float32", "bfloat16")
 
@@ -46,11 +54,11 @@ _LAYERS = Rule(
     "2 or more, for one normal and one reduction cell at least",
     lambda value: value >= 2,
 )
+# NAS-Bench-201 has stages, so its networks reduce with any number of cells in them.
+_STAGE_CELLS = {"prune.layers": _NOT_NEGATIVE, "layers": _ONE_OR_MORE}
 _PROXIES = Rule(
-    'one or more different names, as in \'("nwot","synflow")\'',
-    lambda names: (
-        len(set(names)) == len(names) > 0 and all(map(str.isidentifier, names))
-    ),
+    'different names, as in \'("nwot","synflow")\'',
+    lambda names: len(set(names)) == len(names) and all(map(str.isidentifier, names)),
 )
 
 # By path, or by its last part where the fields of that name share a rule. Those without
@@ -75,9 +83,20 @@ RULES: dict[str, Rule] = {
     "space.name": _one_of(SPACES),
     "space.num_nodes": _ONE_OR_MORE,
     "prune.level": _DECAY,
+    "prune.strategy": _one_of(STRATEGIES),
+    "prune.keep": _NOT_NEGATIVE,
+    "prune.min_parametric": _NOT_NEGATIVE,
     "prune.proxies": _PROXIES,
-    "prune.repeats": _ONE_OR_MORE,
-    "prune.candidates_at_once": _ONE_OR_MORE,
+    "prune.channels": _NOT_NEGATIVE,
+    "prune.layers": Rule(
+        "0 for the strategy's own, or " + _LAYERS.allowed,
+        lambda value: value == 0 or _LAYERS.holds(value),
+    ),
+    "prune.batch_size": _NOT_NEGATIVE,
+    "prune.repeats": _NOT_NEGATIVE,
+    "prune.rounds": _NOT_NEGATIVE,
+    "prune.samples": _NOT_NEGATIVE,
+    "prune.candidates_at_once": _NOT_NEGATIVE,
     "search.train_fraction": _FRACTION,
     "search.weight_learning_rate": _POSITIVE,
     "search.weight_learning_rate_min": _NOT_NEGATIVE,
@@ -100,8 +119,10 @@ def problems(config: Any) -> list[str]:
     """
     found = []
     right = {}
+    staged = getattr(config.space, "name", "") == "nasbench201"
+    rules = RULES | _STAGE_CELLS if staged else RULES
     for path, value, annotation in field_values(config, ""):
-        rule = RULES.get(path) or RULES.get(path.rpartition(".")[2])
+        rule = rules.get(path) or rules.get(path.rpartition(".")[2])
         if not _has_type(value, annotation):
             found.append(f"{path} is {value!r}: it must be {type_in_words(annotation)}")
         elif rule and not rule.holds(value):

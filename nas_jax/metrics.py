@@ -150,6 +150,7 @@ class Progress:
         every_seconds: float = 10.0,
         *,
         start_step: int = 0,
+        unit: str = "steps",
         clock: Callable[[], float] = time.monotonic,
         stream: TextIO | None = None,
     ) -> None:
@@ -161,11 +162,13 @@ class Progress:
             every_seconds: Least seconds between two log lines. The line on a terminal
                 is rewritten up to four times a second.
             start_step: Steps taken before this process, in a run that was resumed.
+            unit: What steps are called, in the plural.
             clock: Returns seconds.
             stream: Where a terminal would be; stderr by default.
         """
         self._total = total_steps
         self._label = label
+        self._unit = unit
         self._clock = clock
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
@@ -192,7 +195,7 @@ class Progress:
         self._last_time = now
 
     def _line(self, step: int, rate: float, metrics: Mapping[str, Any]) -> str:
-        parts = [f"{self._label} {step}/{self._total}", f"{rate:.3g} steps/s"]
+        parts = [f"{self._label} {step}/{self._total}", f"{rate:.3g} {self._unit}/s"]
         if step < self._total:
             left = (self._total - step) / rate if rate > 0 else math.inf
             parts.append(f"{format_duration(left)} left")

@@ -37,7 +37,7 @@ from nas_jax.memory import (
     step_time,
 )
 from nas_jax.metrics import format_bytes, format_duration
-from nas_jax.spaces import get_space
+from nas_jax.spaces import get_mask
 from nas_jax.workdir import Workdir
 
 HELP = (
@@ -136,8 +136,8 @@ def _run(call: app.Call) -> int:
     budget = parse_bytes(asked.budget) if asked.budget else 0
     targets = [find_target(name) for name in dict.fromkeys(asked.target)]
     _check_mode(call, len(targets))
-    space = get_space(call.config.space.name, call.config.space.num_nodes)
-    settings = read_settings(call.config, space, asked, bool(budget))
+    start = get_mask(call.config.space.name, call.config.space.num_nodes)
+    settings = read_settings(call.config, start, asked, bool(budget))
     if not asked.trace_only:
         for target in targets:
             require_compiler(target)
@@ -251,6 +251,9 @@ def _budget(
 
         def estimate(candidate: Candidate) -> float:
             nodes, layers = call.config.space.num_nodes, call.config.search.layers
+            if call.config.space.name == "nasbench201":
+                # Three stages; half of the edges leave a cell's input.
+                nodes, layers = 5, 3 * layers
             share = recomputed_share(layers, nodes, candidate.remat)
             again = share and share * residuals(
                 dataclasses.replace(candidate, remat="none")

@@ -16,7 +16,7 @@ from nas_jax.config import ExperimentConfig
 from nas_jax.config_rules import DTYPES, REMATS, RULES
 from nas_jax.errors import ConfigError
 from nas_jax.memory import Candidate
-from nas_jax.spaces import NONE, SearchSpace, SpaceMask
+from nas_jax.spaces import NONE, SpaceMask, get_mask
 
 STRONGER = (0.75, 0.5, 0.25)
 """What a budget search keeps, of what was asked for, where nothing else fits."""
@@ -44,7 +44,7 @@ class Settings:
         return self.masks[candidate.mask, candidate.kept]
 
 
-def random_mask(space: SearchSpace, kept: float, seed: int) -> SpaceMask:
+def random_mask(start: SpaceMask, kept: float, seed: int) -> SpaceMask:
     """A mask of a given size, where the true one is not known yet.
 
     As pruning does, it drops `none` first; then operations at random. Every edge keeps
@@ -52,8 +52,8 @@ def random_mask(space: SearchSpace, kept: float, seed: int) -> SpaceMask:
     one.
 
     Args:
-        space: The search space.
-        kept: Share of the operations that stay, to the nearest operation.
+        start: The operations that there are.
+        kept: Share of them that stay, to the nearest operation.
         seed: Of the order in which operations go.
 
     Raises:
@@ -63,31 +63,33 @@ def random_mask(space: SearchSpace, kept: float, seed: int) -> SpaceMask:
         raise ConfigError(f"--kept is {kept:g}: it must be a share, 1 at most")
     rng = np.random.default_rng(seed)
     stay = set()
-    for cell in space.cells:
-        ops = [op for op in cell.ops if op != NONE]
-        for edge, choice in enumerate(rng.integers(len(ops), size=len(cell.edges))):
-            stay.add((cell.name, edge, ops[choice]))
-    rest = [operation for operation in space.operations() if operation not in stay]
+    for cell, edges in zip(start.space.cells, start.kept, strict=True):
+        choices = [[op for op in ops if op != NONE] or [NONE] for ops in edges]
+        counts = [len(ops) for ops in choices]
+        for edge, choice in enumerate(rng.integers(counts, size=len(counts))):
+            stay.add((cell.name, edge, choices[edge][choice]))
+    there = [o for o in start.space.operations() if start.keeps(*o)]
+    rest = [operation for operation in there if operation not in stay]
     order = [rest[i] for i in rng.permutation(len(rest))]
     order.sort(key=lambda operation: operation[2] != NONE)
-    count = space.num_operations - round(kept * space.num_operations)
+    count = len(there) - round(kept * len(there))
     if count > len(order):
-        least = len(stay) / space.num_operations
+        least = len(stay) / len(there)
         raise ConfigError(
             f"--kept is {kept:g}: it must be {least:g} or more, which is an operation "
             "for each edge"
         )
-    return SpaceMask.full(space).drop(order[:count])
+    return start.drop(order[:count])
 
 
 def read_settings(
-    config: ExperimentConfig, space: SearchSpace, flags: Any, budget: bool
+    config: ExperimentConfig, start: SpaceMask, flags: Any, budget: bool
 ) -> Settings:
     """All combinations that the flags ask for; what they leave out is the config's.
 
     Args:
         config: The experiment.
-        space: Its search space.
+        start: What its search starts from.
         flags: Values of the flags kept, mask, remat, dtype, batch and microbatches.
         budget: Whether settings that need less memory are wanted too.
 
@@ -95,7 +97,7 @@ def read_settings(
         NasJaxError: A value is not allowed, or a mask cannot be used.
     """
     search = config.search
-    masks, asked = _masks(config, space, flags, budget)
+    masks, asked = _masks(config, start, flags, budget)
     remats = _values(flags.remat, "remat", str)
     remats = remats or list(REMATS if budget else [search.remat])
     dtypes = _values(flags.dtype, "dtype", str)
@@ -132,7 +134,8 @@ def overrides(config: ExperimentConfig, candidate: Candidate) -> list[str]:
         ("search.microbatches", search.microbatches, candidate.microbatches),
     ]
     if candidate.mask in (ALL, RANDOM):
-        level = round(1 - candidate.kept, 6)
+        start = get_mask(config.space.name, config.space.num_nodes)
+        level = round(1 - candidate.kept / start.kept_fraction, 6)
         wanted.append(("prune.level", config.prune.level, level))
     else:
         wanted.append(("space.mask", config.space.mask, candidate.mask))
@@ -140,7 +143,7 @@ def overrides(config: ExperimentConfig, candidate: Candidate) -> list[str]:
 
 
 def _masks(
-    config: ExperimentConfig, space: SearchSpace, flags: Any, budget: bool
+    config: ExperimentConfig, start: SpaceMask, flags: Any, budget: bool
 ) -> tuple[dict[tuple[str, float], SpaceMask], set[tuple[str, float]]]:
     """Masks by name and kept fraction, and which of them were asked for."""
     kept = _values(flags.kept, "kept", float)
@@ -156,16 +159,16 @@ def _masks(
             kept = [1.0, 1 - config.prune.level]
     masks = {}
     for share in kept:
-        mask = random_mask(space, share, config.seed)
-        name = ALL if mask == SpaceMask.full(space) else RANDOM
+        mask = random_mask(start, share, config.seed)
+        name = ALL if mask == start else RANDOM
         masks[name, mask.kept_fraction] = mask
     for file in files:
-        mask = SpaceMask.load(space, file)
+        mask = start & SpaceMask.load(start.space, file)
         masks[file, mask.kept_fraction] = mask
     asked = set(masks)
     for share in more:
         try:
-            mask = random_mask(space, share, config.seed)
+            mask = random_mask(start, share, config.seed)
         except ConfigError:
             continue  # less than one operation for each edge
         masks.setdefault((RANDOM, mask.kept_fraction), mask)

@@ -45,21 +45,23 @@ class Worker:
         from nas_jax.cli.images import check_batches
         from nas_jax.cli.memory_data import image_facts
         from nas_jax.config import ExperimentConfig
-        from nas_jax.networks import check_image
-        from nas_jax.spaces import get_space
+        from nas_jax.networks import check_images
+        from nas_jax.networks.registry import check_operations
+        from nas_jax.spaces import get_mask
 
         self._config = ExperimentConfig.from_json(setup["config"])
         self.facts = image_facts(self._config.data, **setup["images"])
         height, width, _ = self.facts.image_shape
-        search = self._config.search
-        check_image(height, width, search.layers)
+        search, space = self._config.search, self._config.space
+        self._space = get_mask(space.name, space.num_nodes).space
+        check_operations(self._space)
+        check_images(self._space, height, width, search.layers)
         check_batches(
             {"search": setup["largest_batch"]},
             self.facts.num_train,
             search.train_fraction,
             flag="--batch",
         )
-        self._space = get_space(self._config.space.name, self._config.space.num_nodes)
         target = Target(**setup["target"])
         self._sharding = target_sharding(target) if setup["compile"] else None
 

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _stage(run: Any, interrupt: Any, call: Any) -> None:
     from nas_jax.cli import stages
 
-    mask = stages.prune(run)
+    mask = stages.prune(run, interrupt)
     space = run.space
     print(f"kept {mask.num_kept} of {space.num_operations} operations")
     print(f"architectures: {space.size()} before, {space.size(mask)} after")

@@ -31,7 +31,9 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 def _genotype(call: Any, space: Any) -> Any:
     from nas_jax.errors import GenotypeError
+    from nas_jax.networks import is_nasbench201
     from nas_jax.spaces import Genotype
+    from nas_jax.spaces.nasbench201 import check_connected
     from nas_jax.workdir import Workdir
 
     text = call.flags["genotype"].value
@@ -45,7 +47,10 @@ def _genotype(call: Any, space: Any) -> Any:
             raise GenotypeError(
                 f"cannot read the genotype in {text}: {error}; give a text file"
             ) from error
-    return Genotype.parse(space, text)
+    genotype = Genotype.parse(space, text)
+    if is_nasbench201(space):
+        check_connected(genotype)
+    return genotype
 
 
 def _stage(run: Any, interrupt: Any, call: Any) -> None:

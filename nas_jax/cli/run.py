@@ -21,8 +21,8 @@ def _stage(run: Any, interrupt: Any, call: Any) -> None:
     from nas_jax.report import summary_text, write_report
 
     workdir = run.workdir
-    mask = stages.prune(run)
-    interrupt.stop_if_requested("prune", run.config.prune.repeats)
+    mask = stages.prune(run, interrupt)
+    interrupt.stop_if_requested("prune", mask.num_kept)
     genotype = stages.search(run, mask, interrupt)
     memory = stages.memory(run, mask)
     if not workdir.stage_done("retrain"):

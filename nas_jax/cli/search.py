@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _stage(run: Any, interrupt: Any, call: Any) -> None:
     from nas_jax.cli import stages
 
-    mask = stages.prune(run) if run.workdir.stage_done("prune") else run.start
+    done = run.workdir.stage_done("prune")
+    mask = stages.prune(run, interrupt) if done else run.start
     print(stages.search(run, mask, interrupt))
 
 

@@ -12,7 +12,17 @@ from nas_jax.networks.init import (
     num_parameters,
 )
 from nas_jax.networks.nasbench201 import NasBench201Family
+from nas_jax.networks.nasbench201_network import NasBench201Network
+from nas_jax.networks.nasbench201_supernet import NasBench201Supernet
 from nas_jax.networks.operations import NETWORK_OPS
+from nas_jax.networks.registry import (
+    AnyNetwork,
+    AnySupernet,
+    check_images,
+    get_network,
+    get_supernet,
+    is_nasbench201,
+)
 from nas_jax.networks.supernet import (
     ArchWeights,
     Supernet,
@@ -23,19 +33,27 @@ from nas_jax.networks.supernet import (
 
 __all__ = [
     "NETWORK_OPS",
+    "AnyNetwork",
+    "AnySupernet",
     "ArchWeights",
     "DartsFamily",
     "DerivedNetwork",
     "NasBench201Family",
+    "NasBench201Network",
+    "NasBench201Supernet",
     "Supernet",
     "Variables",
     "abstract_variables",
     "check_image",
+    "check_images",
     "darts_codes",
     "depthwise_conv",
     "from_edges",
+    "get_network",
+    "get_supernet",
     "init_alphas",
     "init_variables",
+    "is_nasbench201",
     "mixture_weights",
     "num_parameters",
     "reduction_layers",

@@ -123,6 +123,11 @@ def observed_norm(
     return scale_and_shift(x[None], scale[None], shift[None])[0], variance
 
 
+def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolution `[B, H, W, C] x [k, k, C, D] -> [B, H', W', D]`; 1x1 has stride 1."""
+    return x @ kernel[0, 0] if kernel.shape[:2] == (1, 1) else conv(x, kernel, stride)
+
+
 def conv_norm(
     x: jax.Array, params: Params, stride: int, norm: Norm, gate: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
@@ -131,11 +136,7 @@ def conv_norm(
     Returns:
         The result and the variances `[D]` of the batch.
     """
-    kernel = params["kernel"]
-    if kernel.shape[:2] == (1, 1):
-        y = x @ kernel[0, 0]
-    else:
-        y = conv(x, kernel, stride)
+    y = convolve(x, params["kernel"], stride)
     return observed_norm(gated(y, gate), norm, params)
 
 

@@ -11,7 +11,7 @@ Shapes: B batch, H and W image, C and D channels, N cells of a stage, E = 6 edge
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -27,6 +27,7 @@ from nas_jax.networks.family import (
     NormParams,
     Params,
     conv_norm,
+    convolve,
     gated,
     observed_classifier,
     observed_norm,
@@ -41,7 +42,8 @@ STAGES = 3
 """Stages of cells; between two of them a residual block halves the image."""
 
 _CELL = nasbench201_space().cells[0]
-_AREAS = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
+AREAS = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
+"""Pixels of the kernels of the operations that have one."""
 
 
 class NasBench201Family(nn.Module):
@@ -88,30 +90,13 @@ class NasBench201Family(nn.Module):
         x = observed_stem(images, self.channels, self.norm, seen)
         for stage in range(STAGES):
             if stage:
-                x = self._reduce(x, f"reduce_{stage}", seen)
+                x = observed_reduction(x, f"reduce_{stage}", self.norm, seen)
             x = self._stage(x, operations, f"stage_{stage}", seen)
         last = NormParams(x.shape[-1], name="last_norm")(x.dtype)
         x, variance = observed_norm(x, self.norm, last)
         seen.norm(variance)
         seen.relu(x)
         return observed_classifier(nn.relu(x), self.num_classes, seen)
-
-    def _reduce(self, x: jax.Array, name: str, seen: Seen) -> jax.Array:
-        """ResNet's basic block of stride 2, with a mean pool in its shortcut."""
-        batch, height, width, channels = x.shape
-        squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-        shortcut = jnp.mean(squares, axis=(2, 4))
-        for part, stride in (("a", 2), ("b", 1)):
-            size = (x.shape[-1], 2 * channels)
-            params = ConvNorm((), 3, size, name=f"{name}_{part}")(x.dtype)
-            gate = seen.gate(batch, 2 * channels, 9 * x.shape[-1])
-            seen.relu(x)
-            x, variance = conv_norm(nn.relu(x), params, stride, self.norm, gate)
-            seen.norm(variance)
-        size = (channels, 2 * channels)
-        dense = Dense(size, bias=False, name=f"{name}_shortcut")(x.dtype)
-        gate = seen.gate(batch, 2 * channels, channels)
-        return x + gated(shortcut @ dense["kernel"], gate)
 
     def _stage(
         self, x: jax.Array, operations: jax.Array, name: str, seen: Seen
@@ -123,7 +108,7 @@ class NasBench201Family(nn.Module):
             op: ConvNorm(
                 stack, round(area**0.5), (channels, channels), name=f"{name}_{op}"
             )(x.dtype)
-            for op, area in _AREAS.items()
+            for op, area in AREAS.items()
         }
         areas = _areas(operations)
         convs = (areas > 0).astype(x.dtype)
@@ -133,7 +118,11 @@ class NasBench201Family(nn.Module):
         gate = seen.stacked_gates(shape, fan_in, every)
         if gate is not None:
             gate = gate.reshape(self.cells, edges, *gate.shape[1:])
-        run = functools.partial(_cell, operations, self.norm)
+        # A backward pass computes a cell again: what it stores of all cells goes
+        # through memory four times, which takes a CPU longer.
+        run = jax.checkpoint(
+            functools.partial(_cell, operations, self.norm), prevent_cse=False
+        )
         x, (sources, variances) = lax.scan(run, x, (params, gate))
         readers = jnp.array([[s == n for s, _ in _CELL.edges] for n in range(3)])
         counts = jnp.tile(readers.astype(x.dtype) @ convs, self.cells)
@@ -157,20 +146,71 @@ class NasBench201Family(nn.Module):
         Raises:
             ConfigError: If the image cannot be halved twice.
         """
-        height, width, depth = image_shape
-        check_halves(height, width)
-        channels = self.channels
-        fixed = 9 * depth * channels * height * width
-        edge = 0
-        for stage in range(STAGES):
-            if stage:
-                height, width = height // 2, width // 2
-                # C to 2C and 2C to 2C, 3x3; and C to 2C, 1x1.
-                fixed += (9 * 2 + 9 * 4 + 2) * channels**2 * height * width
-                channels *= 2
-            edge += self.cells * channels**2 * height * width
-        fixed += (channels + 1) * self.num_classes
+        fixed, edge = fixed_and_edge_macs(
+            image_shape, self.channels, self.cells, self.num_classes
+        )
         return fixed + edge * jnp.sum(_areas(operations).astype(float))
+
+
+def observed_reduction(x: jax.Array, name: str, norm: Norm, seen: Seen) -> jax.Array:
+    """ResNet's basic block of stride 2, with a mean pool in its shortcut.
+
+    Its modules are `{name}_a`, `{name}_b` and `{name}_shortcut`.
+
+    Args:
+        x: `[B, H, W, C]`, of even height and width.
+        name: What its modules are called after.
+        norm: What batch normalisation does.
+        seen: Notes of the forward pass.
+
+    Returns:
+        `[B, H / 2, W / 2, 2 C]`.
+    """
+    batch, height, width, channels = x.shape
+    squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    shortcut = jnp.mean(squares, axis=(2, 4))
+    for part, stride in (("a", 2), ("b", 1)):
+        size = (x.shape[-1], 2 * channels)
+        params = ConvNorm((), 3, size, name=f"{name}_{part}")(x.dtype)
+        gate = seen.gate(batch, 2 * channels, 9 * x.shape[-1])
+        seen.relu(x)
+        x, variance = conv_norm(nn.relu(x), params, stride, norm, gate)
+        seen.norm(variance)
+    size = (channels, 2 * channels)
+    dense = Dense(size, bias=False, name=f"{name}_shortcut")(x.dtype)
+    gate = seen.gate(batch, 2 * channels, channels)
+    return x + gated(shortcut @ dense["kernel"], gate)
+
+
+def fixed_and_edge_macs(
+    image_shape: tuple[int, ...], channels: int, cells: int, classes: int
+) -> tuple[int, int]:
+    """Multiply-accumulates of all but the cells, and of a 1x1 convolution on one edge.
+
+    Those of the classifier, whose biases are one each, are counted; those of the edge
+    are summed over all cells.
+
+    Args:
+        image_shape: Height, width and channels.
+        channels: Channels of the first stage.
+        cells: Cells of each stage.
+        classes: Number of logits.
+
+    Raises:
+        ConfigError: If the image cannot be halved twice.
+    """
+    height, width, depth = image_shape
+    check_halves(height, width)
+    fixed = 9 * depth * channels * height * width
+    edge = 0
+    for stage in range(STAGES):
+        if stage:
+            height, width = height // 2, width // 2
+            # C to 2C and 2C to 2C, 3x3; and C to 2C, 1x1.
+            fixed += (9 * 2 + 9 * 4 + 2) * channels**2 * height * width
+            channels *= 2
+        edge += cells * channels**2 * height * width
+    return fixed + (channels + 1) * classes, edge
 
 
 def live_operations(params: Mapping[str, Any], operations: jax.Array) -> dict[str, Any]:
@@ -186,7 +226,7 @@ def live_operations(params: Mapping[str, Any], operations: jax.Array) -> dict[st
     """
 
     def entry(path: tuple[Any, ...], leaf: Any) -> jax.Array:
-        for op in _AREAS:
+        for op in AREAS:
             if path[0].key.endswith(op):
                 chosen = operations == NASBENCH201_OPS.index(op)
                 return jnp.tile(chosen.astype(jnp.float32), (leaf.shape[0], 1))
@@ -197,7 +237,7 @@ def live_operations(params: Mapping[str, Any], operations: jax.Array) -> dict[st
 
 def _areas(operations: jax.Array) -> jax.Array:
     """Pixels of each operation's kernel, 0 where it has none."""
-    return jnp.array([_AREAS.get(op, 0) for op in NASBENCH201_OPS])[operations]
+    return jnp.array([AREAS.get(op, 0) for op in NASBENCH201_OPS])[operations]
 
 
 def _cell(
@@ -206,30 +246,64 @@ def _cell(
     x: jax.Array,
     own: tuple[Params, jax.Array | None],
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """One cell: node 3, the nodes that edges read `[3, B, H, W, C]`, variances."""
+    """One cell: node 3, the nodes that edges read `[3, B, H, W, C]`, variances.
+
+    An operation and its normalisation are two choices, so that a backward pass
+    computes no convolution again for the statistics of its result.
+    """
     params, gates = own
-    branches = [functools.partial(_edge, op, norm) for op in NASBENCH201_OPS]
+    branches = [functools.partial(_operate, op) for op in NASBENCH201_OPS]
+    norms: list[Callable[..., Any]] = [_pass_on, functools.partial(_normalise, norm)]
     nodes = {0: x}
     variances = []
     for index, (source, target) in enumerate(_CELL.edges):
-        mine = jax.tree.map(lambda p, i=index: p[i], (params, gates))
-        result, variance = choose(branches, operations[index], nodes[source], *mine)
+        op = operations[index]
+        mine, gate = jax.tree.map(lambda p, i=index: p[i], (params, gates))
+        kernels = {name: p["kernel"] for name, p in mine.items()}
+        affine = {
+            name: _select(op, {o: p[name] for o, p in mine.items()})
+            for name in ("scale", "shift")
+        }
+        y = choose(branches, op, nodes[source], kernels, gate)
+        is_conv = (_areas(op) > 0).astype(jnp.int32)
+        result, variance = choose(norms, is_conv, y, affine)
         nodes[target] = nodes[target] + result if target in nodes else result
         variances.append(variance)
     sources = jnp.stack([nodes[n] for n in range(3)])
     return nodes[3], (sources, jnp.stack(variances))
 
 
-def _edge(
-    op: str, norm: Norm, x: jax.Array, params: Params, gate: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """An operation's result and the variance that normalised it (0 where nothing)."""
-    if op in _AREAS:
-        return conv_norm(nn.relu(x), params[op], 1, norm, gate)
-    variance = jnp.zeros(x.shape[-1:], jnp.promote_types(x.dtype, jnp.float32))
+def _select(op: jax.Array, arrays: Mapping[str, jax.Array]) -> jax.Array:
+    """The array of an operation; any of them for one that has none."""
+    first, *rest = arrays.items()
+    chosen = first[1]
+    for name, array in rest:
+        chosen = jnp.where(op == NASBENCH201_OPS.index(name), array, chosen)
+    return chosen
+
+
+# Traced once for all edges of a stage, thanks to jit's own cache.
+@functools.partial(jax.jit, static_argnums=0)
+def _operate(
+    op: str, x: jax.Array, kernels: Mapping[str, jax.Array], gate: jax.Array | None
+) -> jax.Array:
+    """An operation's result before it is normalised."""
+    if op in AREAS:
+        return gated(convolve(nn.relu(x), kernels[op], 1), gate)
     if op == "avg_pool_3x3":
-        return avg_pool(x[None], 1)[0], variance
-    return (x if op == "skip_connect" else jnp.zeros_like(x)), variance
+        return avg_pool(x[None], 1)[0]
+    return x if op == "skip_connect" else jnp.zeros_like(x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _normalise(norm: Norm, y: jax.Array, params: Params) -> tuple[jax.Array, jax.Array]:
+    return observed_norm(y, norm, params)
+
+
+def _pass_on(y: jax.Array, params: Params) -> tuple[jax.Array, jax.Array]:
+    """What is not normalised, with variances of 0."""
+    del params
+    return y, jnp.zeros(y.shape[-1:], jnp.promote_types(y.dtype, jnp.float32))
 
 
 def check_halves(height: int, width: int) -> None:

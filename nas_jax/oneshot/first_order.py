@@ -12,7 +12,7 @@ import optax
 
 from nas_jax.errors import ConfigError
 from nas_jax.networks import (
-    Supernet,
+    AnySupernet,
     abstract_variables,
     init_alphas,
     init_variables,
@@ -70,7 +70,7 @@ class FirstOrderDarts:
 
     def __init__(
         self,
-        network: Supernet,
+        network: AnySupernet,
         weight_optimiser: optax.GradientTransformation,
         alpha_optimiser: optax.GradientTransformation,
         microbatches: int = 1,

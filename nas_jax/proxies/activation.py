@@ -6,6 +6,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from nas_jax.errors import ConfigError
 from nas_jax.proxies.network import Batch, ScoredNetwork
@@ -27,12 +28,25 @@ def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
         `[B, B]` float32, or float64 for float64 inputs.
     """
     dtype = jnp.promote_types(inputs.dtype, jnp.float32)
-    active = (inputs > 0).astype(dtype).reshape(*inputs.shape[:2], -1)
-    both = jnp.einsum("kbp,kcp->kbc", active, active)
-    single = jnp.sum(active, axis=-1)
-    # (1 - x)(1 - x)^T = P - x 1^T - 1 x^T + x x^T, with P pixels.
-    agree = active.shape[-1] + 2 * both - single[:, :, None] - single[:, None, :]
-    return jnp.einsum("k,kbc->bc", counts.astype(dtype), agree)
+    counts = counts.astype(dtype)
+
+    def agree(index: jax.Array) -> jax.Array:
+        one = lax.dynamic_index_in_dim(inputs, index, keepdims=False)
+        active = (one > 0).astype(dtype).reshape(one.shape[0], -1)
+        both, single = active @ active.T, jnp.sum(active, axis=-1)
+        # (1 - x)(1 - x)^T = P - x 1^T - 1 x^T + x x^T, with P pixels.
+        return active.shape[-1] + 2 * both - single[:, None] - single
+
+    def add(index: jax.Array, kernel: jax.Array) -> jax.Array:
+        # Many stacked ReLUs belong to operations that a network does not have.
+        count = counts[index]
+        return lax.cond(
+            count > 0, lambda: kernel + count * agree(index), lambda: kernel
+        )
+
+    zeros = jnp.zeros((inputs.shape[1],) * 2, dtype)
+    kernel: jax.Array = lax.fori_loop(0, len(inputs), add, zeros)
+    return kernel
 
 
 def nwot(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:

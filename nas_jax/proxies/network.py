@@ -76,6 +76,8 @@ class ScoredNetwork:
             cannot; proxies that need it then refuse.
         macs: Multiply-accumulates for one image of a shape `(H, W, C)`, a scalar.
         operations: How often each operation of a search space occurs, by its name.
+        rows_at_once: Images whose own gradients are computed side by side, where a
+            proxy needs them; more take more memory.
     """
 
     logits: Logits
@@ -84,6 +86,7 @@ class ScoredNetwork:
     observe: Observe | None = None
     macs: Callable[[ImageShape], jax.Array] | None = None
     operations: Mapping[str, jax.Array] | None = None
+    rows_at_once: int = 1
     _shared: dict[str, Any] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )

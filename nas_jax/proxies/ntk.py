@@ -46,8 +46,14 @@ def weight_gradients(network: ScoredNetwork, batch: Batch) -> jax.Array:
     def compute() -> jax.Array:
         sums, pull = jax.vjp(summed, network.params)
         one_hot = jnp.eye(sums.shape[0], dtype=sums.dtype)
-        # One after the other: the backward pass is the memory.
-        return jax.lax.map(lambda row: flat(pull(row)[0]), one_hot)
+        # One after the other, as far as not told otherwise: the backward pass is the
+        # memory.
+        size = network.rows_at_once
+        return jax.lax.map(
+            lambda row: flat(pull(row)[0]),
+            one_hot,
+            batch_size=size if size > 1 else None,
+        )
 
     return network.shared("weight_gradients", batch, compute)
 

@@ -69,12 +69,14 @@ def register_proxy(proxy: Proxy) -> Proxy:
     return proxy
 
 
-def get_proxy(name: str) -> Proxy:
-    """The proxy of that name.
+def get_proxy(name: str | Proxy) -> Proxy:
+    """The proxy of that name; a proxy, registered or not, is itself.
 
     Raises:
         ConfigError: If there is none; lists the names.
     """
+    if isinstance(name, Proxy):
+        return name
     if name not in _REGISTRY:
         raise ConfigError(
             f"unknown proxy {name!r}; allowed: {', '.join(list_proxies())}"

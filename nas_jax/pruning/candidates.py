@@ -1,184 +1,77 @@
-"""Scores of many candidate masks of one supernet, in one compiled program."""
+"""The candidates that pruning scores, as live arrays of one network."""
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from nas_jax.memory import MemoryUse
-from nas_jax.networks import (
-    Supernet,
-    abstract_variables,
-    init_variables,
-    mixture_weights,
-    zero_alphas,
-)
-from nas_jax.networks.backbone import places
-from nas_jax.networks.liveness import live_layers
-from nas_jax.proxies import Batch, Observed, ScoredNetwork
-from nas_jax.proxies.layerwise import is_kernel
-from nas_jax.scoring import Scorer
+from nas_jax.spaces import SpaceMask
 
-Live = Mapping[str, jax.Array | np.ndarray]
+Operation = tuple[str, int, str]
+"""Cell name, edge index, operation name."""
+Edge = tuple[str, int]
+"""Cell name, edge index."""
+Live = dict[str, np.ndarray]
+"""0/1 float32 `[candidates, edges, operations]` by cell name."""
 
 
-def scored_supernet(network: Supernet, params: Any, live: Live) -> ScoredNetwork:
-    """The candidate that keeps the live operations, as proxies see it.
-
-    All live operations of an edge weigh the same, as at the start of a search.
+def removable(mask: SpaceMask, keep: dict[Edge, int]) -> list[Operation]:
+    """Kept operations of the edges that have more than they are to keep.
 
     Args:
-        network: The supernet whose operations are the candidates.
-        params: Its parameters, shared by all candidates.
-        live: 0/1 arrays `[edges, operations]` by cell name; may be traced.
+        mask: What is there.
+        keep: Operations that edges keep; edges that are not in it keep all.
     """
-    weights = mixture_weights(zero_alphas(network.mask.space), live)
-
-    def logits(params: Any, images: jax.Array, *, norm: Any) -> jax.Array:
-        out = network.clone(norm=norm).apply({"params": params}, images, weights)
-        assert isinstance(out, jax.Array)
-        return out
-
-    def observe(
-        params: Any, images: jax.Array, *, norm: Any, gates: Any = None
-    ) -> Observed:
-        assert gates is None, "a supernet does not tell its channels"
-        out, sown = network.clone(norm=norm).apply(
-            {"params": params},
-            images,
-            weights,
-            mutable=["feature_map", "features", "relu_inputs"],
-        )
-        return Observed(
-            logits=out,
-            features=sown["features"]["classifier"]["pooled"][0],
-            feature_map=sown["feature_map"]["classifier"]["features"][0],
-            relu_inputs=jax.tree.leaves(sown["relu_inputs"], is_leaf=_is_pair),
-        )
-
-    alive = live_layers(network, params, weights)
-    return ScoredNetwork(
-        logits,
-        params,
-        alive,
-        observe,
-        functools.partial(supernet_macs, network, params, alive),
-        count_operations(network, live),
-    )
+    return [
+        (cell, edge, op)
+        for cell, edge, op in mask.space.operations()
+        if mask.keeps(cell, edge, op)
+        and len(mask.edge(cell, edge))
+        > keep.get((cell, edge), len(mask.space.cell(cell).ops))
+    ]
 
 
-def supernet_macs(
-    network: Supernet, params: Any, alive: Any, image_shape: tuple[int, ...]
-) -> jax.Array:
-    """Multiply-accumulates of the live convolutions and the classifier, a scalar.
+def leave_one_out(mask: SpaceMask, operations: Sequence[Operation]) -> Live:
+    """Live arrays of the whole mask and of the mask without each operation.
 
-    A convolution uses each of its weights once for every output pixel, depthwise or
-    not, and all operations of a cell run at the cell's output size: a stride is in the
-    first convolution. Mixing, normalisation and pools are not counted.
-
-    Args:
-        network: The supernet.
-        params: Its parameters, values or shapes.
-        alive: 0/1 for each layer, see `live_layers`.
-        image_shape: Height, width and channels.
+    Returns:
+        `1 + len(operations)` candidates.
     """
-    pixels = math.prod(image_shape[:2])
-    sizes = {"stem": pixels, "classifier": 1}
-    inputs = {}
-    for index, place in enumerate(places(network.channels, network.layers)):
-        inputs[f"cell_{index}"] = pixels
-        pixels //= 4 if place.reduction else 1
-        sizes[f"cell_{index}"] = pixels
-
-    def one(path: tuple[Any, ...], alive: jax.Array, weight: jax.Array) -> jax.Array:
-        if not is_kernel(alive, weight):
-            return jnp.zeros(())
-        names = [key.key for key in path]
-        size = sizes[names[0]]
-        if names[1].startswith("preprocess"):
-            size = inputs[names[0]]
-        return jnp.sum(alive) * float(math.prod(weight.shape[alive.ndim :]) * size)
-
-    terms = jax.tree_util.tree_map_with_path(one, alive, dict(params))
-    return jnp.sum(jnp.stack(jax.tree.leaves(terms)))
+    count = 1 + len(operations)
+    live = {
+        name: np.repeat(array[None].astype(np.float32), count, axis=0)
+        for name, array in mask.arrays().items()
+    }
+    for index, (cell, edge, op) in enumerate(operations, start=1):
+        live[cell][index, edge, mask.space.cell(cell).ops.index(op)] = 0.0
+    return live
 
 
-def count_operations(network: Supernet, live: Live) -> dict[str, jax.Array]:
-    """How many edges of the space's cells have each operation alive, by its name."""
-    counts: dict[str, jax.Array] = {}
-    for cell in network.mask.space.cells:
-        for column, op in enumerate(cell.ops):
-            here = jnp.sum(jnp.asarray(live[cell.name])[:, column])
-            counts[op] = counts[op] + here if op in counts else here
-    return counts
+def random_paths(mask: SpaceMask, num: int, rng: np.random.Generator) -> Live:
+    """Architectures with one operation on every edge, drawn from what a mask keeps.
 
+    Each operation of an edge is drawn equally often, or once more than another: an
+    operation's marginal mean is then not at the mercy of its number of draws.
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple) and isinstance(value[0], jax.Array)
-
-
-class CandidateScorer:
-    """Scores candidates with several proxies; compiled once, whatever the candidates.
-
-    Candidates are 0/1 arrays that multiply the architecture weights, so a new round,
-    repeat or mask changes values and never shapes. Devices share the candidates.
-
-    Attributes:
-        proxies: Names of the proxies.
+    Returns:
+        `num` candidates.
     """
+    live = {}
+    for name, array in mask.arrays().items():
+        chosen = np.zeros((num, *array.shape), np.float32)
+        for edge, row in enumerate(array):
+            kept = np.flatnonzero(row)
+            order = rng.permutation(np.resize(rng.permutation(kept), num))
+            chosen[np.arange(num), edge, order] = 1.0
+        live[name] = chosen
+    return live
 
-    def __init__(
-        self,
-        network: Supernet,
-        proxies: Sequence[str],
-        image_shape: tuple[int, int, int],
-        at_once: int,
-    ) -> None:
-        """Nothing is traced yet.
 
-        Args:
-            network: The supernet.
-            proxies: Names of registered proxies.
-            image_shape: Height, width and channels.
-            at_once: Candidates that a device computes side by side; the memory of the
-                program grows with it.
-        """
-        self.proxies = tuple(proxies)
-        self._scorer = Scorer(
-            functools.partial(scored_supernet, network), proxies, width=at_once
-        )
-        images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-        alphas = jax.eval_shape(lambda: zero_alphas(network.mask.space))
-        self._abstract = abstract_variables(network, images, alphas)
-
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds to trace and compile; 0 before the first call."""
-        return self._scorer.compile_seconds
-
-    @property
-    def memory(self) -> MemoryUse | None:
-        """Memory of the largest compiled program; None before the first call."""
-        return self._scorer.memory
-
-    def __call__(self, key: jax.Array, batch: Batch, live: Live) -> np.ndarray:
-        """Scores of all candidates on fresh initial weights.
-
-        Args:
-            key: Draws the initial weights, and whatever a proxy draws: the same for
-                all candidates.
-            batch: Images and labels.
-            live: 0/1 arrays `[candidates, edges, operations]` by cell name.
-
-        Returns:
-            `[candidates, proxies]` float64.
-        """
-        params = init_variables(key, self._abstract)["params"]
-        stacked = {name: np.asarray(a, np.float32) for name, a in live.items()}
-        return self._scorer(params, batch, key, stacked)
+def members(live: Live, mask: SpaceMask, operations: Sequence[Operation]) -> np.ndarray:
+    """Which candidates have which operations alive, 0/1 `[candidates, operations]`."""
+    columns = [
+        live[cell][:, edge, mask.space.cell(cell).ops.index(op)]
+        for cell, edge, op in operations
+    ]
+    return np.stack(columns, axis=1)

@@ -1,57 +1,110 @@
-"""The importance of an operation, from what its removal does to a score."""
+"""How important an operation is, from what its removal does to scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 
 import numpy as np
 
-from nas_jax.spaces import SpaceMask
 
-Operation = tuple[str, int, str]
+@dataclasses.dataclass(frozen=True)
+class Importance:
+    """The importance of N operations by R rankers; more important is higher.
+
+    Attributes:
+        total: What operations are kept for, `[N]` float64; NaN where it is unknown.
+        spread: Standard deviation of `total` over repeats, `[N]`.
+        parts: Each ranker's own figure, mean over repeats, `[N, R]`.
+        parts_spread: Its standard deviation over repeats, `[N, R]`.
+    """
+
+    total: np.ndarray
+    spread: np.ndarray
+    parts: np.ndarray
+    parts_spread: np.ndarray
 
 
-def relative_importance(whole: np.ndarray, without: np.ndarray) -> np.ndarray:
-    """(r(N) - r(N \\ e)) / |r(N)| for each candidate e and score r.
+def relative_importance(
+    whole: np.ndarray, without: np.ndarray, sign: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """sign * (r(N) - r(N \\ e)) / |r(N)| for each candidate e and score r.
 
     Rumiantsev and Coates 2025 (arXiv 2505.13586), importance score. The paper divides
     by r(N); with a negative score that would turn the order around, hence |r(N)|.
 
     Args:
-        whole: `[scores]`, of the network with everything alive.
-        without: `[candidates, scores]`, with one operation removed.
+        whole: `[..., scores]`, of the network with everything alive.
+        without: `[..., candidates, scores]`, with one operation removed.
+        sign: 1 where a higher score is better, -1 where a lower one is; `[scores]`.
 
     Returns:
-        `[candidates, scores]` float64; NaN where a score is not finite or r(N) is 0.
+        `[..., candidates, scores]` float64; NaN where a score is not finite or r(N)
+        is 0.
     """
     whole, without = np.asarray(whole, np.float64), np.asarray(without, np.float64)
+    whole = whole[..., None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        importance = (whole - without) / np.abs(whole)
+        importance = sign * (whole - without) / np.abs(whole)
     return np.where(np.isfinite(importance), importance, np.nan)
 
 
-def candidate_operations(mask: SpaceMask) -> list[Operation]:
-    """Kept operations whose removal leaves their edge with another one."""
-    return [
-        (cell, edge, op)
-        for cell, edge, op in mask.space.operations()
-        if mask.keeps(cell, edge, op) and len(mask.edge(cell, edge)) > 1
-    ]
+def sum_of_changes(changes: np.ndarray) -> Importance:
+    """The sum over rankers, mean over repeats (arXiv 2505.13586, s_j).
 
-
-def leave_one_out(
-    mask: SpaceMask, operations: Sequence[Operation]
-) -> dict[str, np.ndarray]:
-    """Live arrays of the whole mask and of the mask without each operation.
-
-    Returns:
-        0/1 float32 `[1 + len(operations), edges, operations]` by cell name.
+    Args:
+        changes: `relative_importance` of each repeat, `[repeats, N, R]`.
     """
-    count = 1 + len(operations)
-    live = {
-        name: np.repeat(array[None].astype(np.float32), count, axis=0)
-        for name, array in mask.arrays().items()
-    }
-    for index, (cell, edge, op) in enumerate(operations, start=1):
-        live[cell][index, edge, mask.space.cell(cell).ops.index(op)] = 0.0
-    return live
+    totals = changes.sum(-1)
+    return Importance(totals.mean(0), totals.std(0), changes.mean(0), changes.std(0))
+
+
+def sum_of_ranks(changes: np.ndarray) -> Importance:
+    """The sum over rankers of the rank of the mean change (TE-NAS).
+
+    Chen et al. 2021 (arXiv 2102.11535), algorithm 1; prune_tenas.py rounds each change
+    to three decimals and lets equal changes share a rank. A rank is of all candidates
+    together, 0 for the least important; that of a change that is not finite.
+
+    Args:
+        changes: `relative_importance` of each repeat, `[repeats, N, R]`.
+    """
+    rounded = np.round(changes, 3)
+    total = _shared_ranks(rounded.mean(0)).sum(-1)
+    single = np.stack([_shared_ranks(repeat).sum(-1) for repeat in rounded])
+    return Importance(total, single.std(0), rounded.mean(0), rounded.std(0))
+
+
+def marginal_ranks(
+    scores: np.ndarray, members: np.ndarray, sign: np.ndarray
+) -> Importance:
+    """The mean rank of the architectures that have an operation, summed over rankers.
+
+    Ranks are centred and scaled to -1 (the worst architecture) to 1 (the best); one
+    whose score is not finite has the lowest rank.
+
+    Args:
+        scores: Of A architectures, `[repeats, A, R]`.
+        members: 0/1, whether an architecture has an operation, `[A, N]`.
+        sign: 1 where a higher score is better, -1 where a lower one is; `[R]`.
+    """
+    oriented = np.nan_to_num(sign * scores, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
+    count = scores.shape[1]
+    ranks = np.apply_along_axis(_average_ranks, 1, oriented)
+    centred = 2 * ranks / max(count - 1, 1) - 1
+    with np.errstate(invalid="ignore"):
+        marginal = np.einsum("an,par->pnr", members, centred) / members.sum(0)[:, None]
+    return sum_of_changes(marginal)
+
+
+def _shared_ranks(values: np.ndarray) -> np.ndarray:
+    """How many different values are smaller, column by column; NaN is the smallest."""
+    # Means of equal numbers differ in their last digits.
+    filled = np.nan_to_num(np.round(values, 9), nan=-np.inf)
+    columns = [np.searchsorted(np.unique(column), column) for column in filled.T]
+    return np.stack(columns, axis=-1).astype(np.float64)
+
+
+def _average_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0; equal values share the mean of theirs."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[group]

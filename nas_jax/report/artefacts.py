@@ -10,6 +10,12 @@ from typing import Any, TypeVar
 
 from nas_jax.errors import WorkdirError
 from nas_jax.report.fields import Field, read_json, read_json_lines
+from nas_jax.report.values import (
+    members,
+    numbers,
+    optional_integer,
+    optional_text,
+)
 
 T = TypeVar("T")
 
@@ -18,9 +24,16 @@ T = TypeVar("T")
 class Operation:
     """One row of prune.json: an operation, its scores and what became of it.
 
-    `score` is the sum over proxies of the relative change that removing the
-    operation makes (arXiv 2505.13586, importance score), averaged over repeats;
-    None when the operation was dropped unscored or its score is not finite.
+    Attributes:
+        score: What it was kept or dropped for, higher is better; None where it was not
+            scored or the score is not finite.
+        score_std: Standard deviation of the score over repeats.
+        scores: Each proxy's own figure; None where it is not finite.
+        scores_std: Its standard deviation over repeats.
+        round: The round that dropped it, or that scored it last, from 1; 0 for none.
+        margin: Distance to the nearest score of the same edge and round with the other
+            fate; None where there is none.
+        reason: Why it has no score.
     """
 
     cell: str
@@ -32,22 +45,53 @@ class Operation:
     score: float | None
     score_std: float | None
     scores: dict[str, float | None]
+    scores_std: dict[str, float | None]
+    round: int
+    margin: float | None
     reason: str
 
 
 @dataclass(frozen=True)
+class Ranker:
+    """A proxy, and the network and batch that it scored.
+
+    `norm` is what batch normalisation did; empty for what the proxy's source says.
+    """
+
+    proxy: str
+    network: dict[str, Any]
+    batch_size: int
+    norm: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The bytes a search step might need on a device, and those that it needs now."""
+
+    allowed: int
+    target: str
+    needed: int
+
+
+@dataclass(frozen=True)
 class Pruning:
-    """prune.json."""
+    """prune.json; a budget goes before `keep`, and `keep` before the level."""
 
     space: str
     strategy: str
     level: float
+    keep: int | None
+    budget: Budget | None
+    min_parametric: int
     kept: int
     total: int
     proxies: tuple[str, ...]
+    rankers: tuple[Ranker, ...]
     seeds: tuple[int, ...]
+    rounds: int
+    candidates: int
+    warnings: tuple[str, ...]
     seconds: dict[str, float]
-    network: dict[str, Any]
     peak_memory_bytes: float | None
     operations: tuple[Operation, ...]
 
@@ -133,30 +177,16 @@ def _number(field: Field | None) -> float | None:
     return None if field is None else finite(field.number())
 
 
-def _integer(field: Field | None) -> int | None:
-    return None if field is None else field.integer()
+def _figures(field: Field, proxies: tuple[str, ...]) -> dict[str, float | None]:
+    """Numbers by proxy; strict JSON has null for one that is not finite."""
+    for key, member in field.items():
+        if key not in proxies:
+            raise member.error(f"is of no proxy; there are {proxies}")
+    return {key: _number(field.get(key)) for key in field.value}
 
 
-def _text(field: Field | None) -> str:
-    return "" if field is None else field.text()
-
-
-def _numbers(field: Field) -> dict[str, float]:
-    """The members of an object that hold numbers; null members are left out."""
-    return {
-        key: member.number()
-        for key, member in field.items()
-        if member.value is not None
-    }
-
-
-def _object(root: Field) -> dict[str, Any]:
-    return {key: member.value for key, member in root.items()}
-
-
-def _operation(row: Field) -> Operation:
-    scores = row.get("scores")
-    return Operation(
+def _operation(row: Field, proxies: tuple[str, ...], rounds: int) -> Operation:
+    operation = Operation(
         cell=row["cell"].text(),
         edge=row["edge"].integer(),
         source=row["source"].integer(),
@@ -165,25 +195,65 @@ def _operation(row: Field) -> Operation:
         kept=row["kept"].flag(),
         score=_number(row.get("score")),
         score_std=_number(row.get("score_std")),
-        scores={}
-        if scores is None
-        else {key: _number(scores.get(key)) for key in scores.value},
-        reason=_text(row.get("reason")),
+        scores=_figures(row["scores"], proxies),
+        scores_std=_figures(row["scores_std"], proxies),
+        round=row["round"].integer(),
+        margin=_number(row.get("margin")),
+        reason=optional_text(row.get("reason")),
+    )
+    if operation.round > rounds:
+        raise row["round"].error(f"must be at most {rounds}, the number of rounds")
+    if operation.score is not None and not operation.round:
+        raise row["round"].error("must be 1 or more, because there is a score")
+    if (operation.margin or 0.0) < 0:
+        raise row["margin"].error("must be a distance, 0 or more")
+    return operation
+
+
+def _ranker(field: Field) -> Ranker:
+    return Ranker(
+        proxy=field["proxy"].text(),
+        network=members(field["network"]),
+        batch_size=field["batch_size"].integer(),
+        norm=optional_text(field.get("norm")),
+    )
+
+
+def _budget(root: Field) -> Budget | None:
+    if root.get("budget_bytes") is None:
+        return None
+    return Budget(
+        allowed=root["budget_bytes"].integer(),
+        target=root["budget_target"].text(),
+        needed=root["step_bytes"].integer(),
     )
 
 
 def _pruning(root: Field) -> Pruning:
-    operations = tuple(_operation(row) for row in root["operations"].elements())
+    proxies = tuple(proxy.text() for proxy in root["proxies"].elements())
+    rankers = tuple(_ranker(ranker) for ranker in root["rankers"].elements())
+    if proxies != tuple(ranker.proxy for ranker in rankers):
+        raise root["rankers"].error("must be one for each of the proxies, in order")
+    rounds = root["rounds"].integer()
+    operations = tuple(
+        _operation(row, proxies, rounds) for row in root["operations"].elements()
+    )
     pruning = Pruning(
         space=root["space"].text(),
         strategy=root["strategy"].text(),
         level=root["level"].number(),
+        keep=optional_integer(root.get("keep")),
+        budget=_budget(root),
+        min_parametric=root["min_parametric"].integer(),
         kept=root["kept"].integer(),
         total=root["total"].integer(),
-        proxies=tuple(proxy.text() for proxy in root["proxies"].elements()),
+        proxies=proxies,
+        rankers=rankers,
         seeds=tuple(seed.integer() for seed in root["seeds"].elements()),
-        seconds=_numbers(root["seconds"]),
-        network=_object(root["network"]),
+        rounds=rounds,
+        candidates=root["candidates"].integer(),
+        warnings=tuple(warning.text() for warning in root["warnings"].elements()),
+        seconds=numbers(root["seconds"]),
         peak_memory_bytes=_number(root.get("peak_memory_bytes")),
         operations=operations,
     )
@@ -263,7 +333,7 @@ def _genotype(root: Field) -> ChosenCells:
         space=root["space"].text(),
         cells=cells,
         text=root["text"].text(),
-        parameters=_integer(root.get("parameters")),
+        parameters=optional_integer(root.get("parameters")),
     )
 
 
@@ -275,21 +345,21 @@ def _memory(root: Field) -> Memory:
         target=root["target"].text(),
         dtype=root["dtype"].text(),
         sizes={key: root[key].integer() for key in sizes},
-        unpruned=_numbers(root["unpruned"]),
-        pruned=_numbers(root["pruned"]),
+        unpruned=numbers(root["unpruned"]),
+        pruned=numbers(root["pruned"]),
     )
 
 
 def _summary(root: Field) -> Summary:
     seconds = root.get("seconds")
     return Summary(
-        name=_text(root.get("name")),
-        seed=_integer(root.get("seed")),
+        name=optional_text(root.get("name")),
+        seed=optional_integer(root.get("seed")),
         test_accuracy=_number(root.get("test_accuracy")),
-        num_test=_integer(root.get("num_test")),
-        parameters=_integer(root.get("parameters")),
-        genotype=_text(root.get("genotype")),
-        seconds={} if seconds is None else _numbers(seconds),
+        num_test=optional_integer(root.get("num_test")),
+        parameters=optional_integer(root.get("parameters")),
+        genotype=optional_text(root.get("genotype")),
+        seconds={} if seconds is None else numbers(seconds),
     )
 
 
@@ -316,8 +386,8 @@ def read_artefacts(workdir: Path) -> Artefacts:
             f"no working directory {str(workdir)!r}; 'nas-jax run' makes one"
         )
     return Artefacts(
-        config=_one(workdir / "config.json", _object),
-        environment=_one(workdir / "environment.json", _object),
+        config=_one(workdir / "config.json", members),
+        environment=_one(workdir / "environment.json", members),
         pruning=_one(workdir / "prune.json", _pruning),
         search=_many(workdir / "search.jsonl", _search),
         genotype=_one(workdir / "genotype.json", _genotype),

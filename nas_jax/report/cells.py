@@ -107,7 +107,7 @@ def draw_cell(
     links = [Link(g.source, g.target, label_of(g.operation)) for g in genes]
     links += [Link(state, output, None) for state in concat]
     label_width = max(_width(link.label or "") for link in links)
-    output_width = _width("concat")
+    output_width = _width(_output_name(concat))
     across = {
         "state": max(_INPUT, output_width) if downwards else _NODE,
         "label": label_width if downwards else _LABEL_HEIGHT,
@@ -159,7 +159,13 @@ def draw_cell(
             if item.state is None:
                 continue
             x, y = frame.point(sum(spans[item.layer]) / 2, layout.position[item])
-            marks.append(_state(item.state, shape, output, x, y))
+            if item.state == output:
+                name = _output_name(concat)
+                marks.append(
+                    _pill(x, y, _width(name), _LABEL_HEIGHT, name, "state end")
+                )
+            else:
+                marks.append(_state(item.state, shape, x, y))
     extent = max(
         at + (across["state"] if i.state is not None else across["label"]) / 2
         for i, at in layout.position.items()
@@ -178,9 +184,12 @@ def draw_cell(
     )
 
 
-def _state(state: int, shape: CellShape, output: int, x: float, y: float) -> Markup:
-    if state == output:
-        return _pill(x, y, _width("concat"), _LABEL_HEIGHT, "concat", "state end")
+def _output_name(concat: tuple[int, ...]) -> str:
+    """What the output is called: one state is not concatenated with others."""
+    return "concat" if len(concat) > 1 else "output"
+
+
+def _state(state: int, shape: CellShape, x: float, y: float) -> Markup:
     if state < shape.num_inputs:
         index = tag("tspan", f"k−{shape.num_inputs - state}", dy=3, class_="index")
         name = tag("tspan", f"{state}  ", class_="number") + Markup("c") + index

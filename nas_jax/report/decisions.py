@@ -12,9 +12,8 @@ from nas_jax.report.artefacts import Operation
 class Decision:
     """An operation and how far its score lies from the other side of its edge.
 
-    `margin` is the score minus the best dropped score of the edge (for a kept
-    operation) or minus the worst kept score (for a dropped one), so it is positive for
-    clear keeps and negative for clear drops; None where there is no other side.
+    `margin` is that of prune.json with the sign of the fate: positive for an operation
+    that was kept, negative for one that was dropped; None where there is no other side.
     `close` is true if the margin is smaller than the score's spread over repeats.
     """
 
@@ -25,17 +24,11 @@ class Decision:
 
 def decide(rows: Sequence[Operation]) -> list[Decision]:
     """The decisions behind prune.json's rows, in their order."""
-    edges: dict[tuple[str, int, bool], list[float]] = {}
-    for row in rows:
-        if row.score is not None:
-            edges.setdefault((row.cell, row.edge, row.kept), []).append(row.score)
-    decisions = []
-    for row in rows:
-        others = edges.get((row.cell, row.edge, not row.kept))
-        margin = None
-        if row.score is not None and others:
-            margin = row.score - (max(others) if row.kept else min(others))
-        spread = row.score_std or 0.0
-        close = margin is not None and abs(margin) < spread
-        decisions.append(Decision(row, margin, close))
-    return decisions
+    return [_decision(row) for row in rows]
+
+
+def _decision(row: Operation) -> Decision:
+    if row.margin is None:
+        return Decision(row, None, False)
+    margin = row.margin if row.kept else -row.margin
+    return Decision(row, margin, row.margin < (row.score_std or 0.0))

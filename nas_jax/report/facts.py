@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas_jax.report.artefacts import Artefacts, Memory, finite
+from nas_jax.report.artefacts import Artefacts, Memory, Pruning, finite
 from nas_jax.report.formats import (
     change,
     count,
@@ -13,6 +13,7 @@ from nas_jax.report.formats import (
     percent,
     wilson_interval,
 )
+from nas_jax.report.strategies import meaning_of, target, warned
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,14 @@ def _accuracy_fact(accuracy: float, number: int | None) -> Fact:
     )
 
 
+def _pruning_fact(pruning: Pruning) -> Fact:
+    share = percent(pruning.kept / pruning.total, 0)
+    note = f"{share} kept; {meaning_of(pruning.strategy).title}, {target(pruning)}"
+    if pruning.warnings:
+        note += f"; {warned(pruning)}"
+    return Fact("Operations kept", f"{pruning.kept} of {pruning.total}", note)
+
+
 def headline(artefacts: Artefacts) -> list[Fact]:
     """The figures that the artefacts support, most important first."""
     facts = []
@@ -100,12 +109,7 @@ def headline(artefacts: Artefacts) -> list[Fact]:
         facts.append(Fact("Parameters", count(size), "of the retrained network"))
     pruning = artefacts.pruning
     if pruning is not None and pruning.total:
-        share = percent(pruning.kept / pruning.total, 0)
-        facts.append(
-            Fact(
-                "Operations kept", f"{pruning.kept} of {pruning.total}", f"{share} kept"
-            )
-        )
+        facts.append(_pruning_fact(pruning))
     memory = artefacts.memory
     if memory is not None:
         before, after = peaks(memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -61,19 +62,43 @@ def robust_scale(scores: list[float]) -> Scale:
     return Scale(low, high)
 
 
-def describe(row: Operation) -> str:
-    """One operation's fate in a sentence fragment, for the tooltip."""
+def scales_by_round(rows: Sequence[Operation]) -> dict[int, Scale]:
+    """The scale of each round's scores, so that none is compared across rounds.
+
+    All are diverging if one is or if their signs differ, so that a colour stands for
+    the same sign in every round.
+    """
+    scores: dict[int, list[float]] = {}
+    for row in rows:
+        if row.score is not None:
+            scores.setdefault(row.round, []).append(row.score)
+    scales = {number: robust_scale(scores[number]) for number in sorted(scores)}
+    lowest = min((scale.low for scale in scales.values()), default=0.0)
+    highest = max((scale.high for scale in scales.values()), default=0.0)
+    if lowest < 0 < highest:
+        reaches = {n: max(-scale.low, scale.high) for n, scale in scales.items()}
+        return {number: Scale(-reach, reach) for number, reach in reaches.items()}
+    return scales
+
+
+def describe(row: Operation, rounds: bool) -> str:
+    """One operation's fate in a sentence fragment, with its round where it matters."""
     fate = "kept" if row.kept else "dropped"
-    if row.score is None:
+    if not row.round:
         return f"{fate}, not scored" + (f": {row.reason}" if row.reason else "")
-    spread = "" if row.score_std is None else f" ± {show(row.score_std)}"
-    return f"{fate}, score {show(row.score)}{spread}"
+    when = f" in round {row.round}" if rounds else ""
+    if row.score is None:
+        return f"{fate}, the score{when} is not finite"
+    spread = f" ± {show(row.score_std)}" if row.score_std else ""
+    return f"{fate}, score{when} {show(row.score)}{spread}"
 
 
-def _square(row: Operation, x: float, y: float, scale: Scale, hatch: str) -> Markup:
+def _square(
+    row: Operation, x: float, y: float, scales: Mapping[int, Scale], hatch: str
+) -> Markup:
     fill = f"url(#{hatch})"
     if row.score is not None:
-        fill = f"var(--heat{scale.step(row.score)})"
+        fill = f"var(--heat{scales[row.round].step(row.score)})"
     right, bottom = x + _WIDTH, y + _HEIGHT
     box = tag(
         "rect",
@@ -89,8 +114,12 @@ def _square(row: Operation, x: float, y: float, scale: Scale, hatch: str) -> Mar
     if not row.kept:
         d = f"M{x + 5:g} {bottom - 4:g}L{right - 5:g} {y + 4:g}"
         strike = tag("path", class_="halo", d=d) + tag("path", class_="strike", d=d)
-    title = f"{row.source} → {row.target}, {row.name}: {describe(row)}"
-    return tag("g", tag("title", title), box, strike, class_="operation")
+    rounds = len(scales) > 1
+    number = Markup("")
+    if rounds and row.round:
+        number = tag("text", str(row.round), x=x + 4, y=y + 12, class_="round")
+    title = f"{row.source} → {row.target}, {row.name}: {describe(row, rounds)}"
+    return tag("g", tag("title", title), box, strike, number, class_="operation")
 
 
 def _hatch(identifier: str) -> Markup:
@@ -109,9 +138,17 @@ def _hatch(identifier: str) -> Markup:
 
 
 def heat_map(
-    shape: CellShape, rows: list[Operation], scale: Scale, hatch: str
+    shape: CellShape, rows: list[Operation], scales: Mapping[int, Scale], hatch: str
 ) -> Markup:
-    """Rows are the cell's edges, columns its operations; `hatch` is a unique id."""
+    """Rows are the cell's edges, columns its operations.
+
+    Args:
+        shape: The cell.
+        rows: Its operations.
+        scales: `scales_by_round` of all cells; squares of several rounds have the
+            round's number.
+        hatch: An id that is unique on the page.
+    """
     column = {name: index for index, name in enumerate(shape.operations)}
     parts = [_hatch(hatch)]
     for name, index in column.items():
@@ -127,21 +164,55 @@ def heat_map(
     for row in rows:
         x = _LEFT + column[row.name] * (_WIDTH + _GAP)
         y = _TOP + row.edge * (_HEIGHT + _GAP)
-        parts.append(_square(row, x, y, scale, hatch))
+        parts.append(_square(row, x, y, scales, hatch))
     width = _LEFT + len(column) * (_WIDTH + _GAP) + 1
     height = _TOP + len(shape.edges) * (_HEIGHT + _GAP) + 1
     label = f"Scores of the {len(rows)} operations of the {shape.name} cell"
     return picture(width, height, label, *parts, class_="heatmap")
 
 
-def legend(scale: Scale, hatch: str, unscored: bool) -> Markup:
-    """The colour bar with its values, and what border, strike and hatching mean."""
+def legend(
+    scales: Mapping[int, Scale], hatch: str, rows: Sequence[Operation]
+) -> Markup:
+    """The colour bar with its values, and what border, strike and hatching mean.
+
+    With several rounds the bar has words for values: each round has its own.
+    """
+    parts = [_bar(list(scales.values()))] if scales else []
+    samples = [("kept", 2 * STEPS - 3), ("dropped", STEPS + 3)]
+    if scales:
+        parts += [
+            _key(_swatch(fate, f"var(--heat{step})"), fate) for fate, step in samples
+        ]
+    without = {"kept" if row.kept else "dropped" for row in rows if row.score is None}
+    parts += [
+        _key(_swatch(fate, f"url(#{hatch})"), f"{fate}, no score")
+        for fate, _ in samples
+        if fate in without
+    ]
+    if len(scales) > 1:
+        note = (
+            "The number is the round of the score. Colours compare scores of one round "
+            "only."
+        )
+        parts.append(tag("span", note))
+    return tag("div", *parts, class_="legend")
+
+
+def _bar(scales: Sequence[Scale]) -> Markup:
+    # A round whose scores are all 0 has no side.
+    scale = max(scales, key=lambda scale: max(-scale.low, scale.high))
+    ends = f"≤ {show(scale.low, 2)}", f"≥ {show(scale.high, 2)}"
     if scale.diverging:
         steps = range(2 * STEPS + 1)
-    elif scale.high <= 0:
+    elif scale.high <= 0 and scale.low < 0:
         steps = range(STEPS + 1)
     else:
         steps = range(STEPS, 2 * STEPS + 1)
+    if len(scales) > 1:
+        ends = "lowest of its round", "highest"
+        if scale.diverging:
+            ends = "negative", "positive"
     width = 200 / len(steps)
     parts = [
         tag(
@@ -154,24 +225,13 @@ def legend(scale: Scale, hatch: str, unscored: bool) -> Markup:
         )
         for index, step in enumerate(steps)
     ]
-    ticks = [
-        (0.0, f"≤ {show(scale.low, 2)}", "start"),
-        (200.0, f"≥ {show(scale.high, 2)}", "end"),
-    ]
+    ticks = [(0.0, ends[0], "start"), (200.0, ends[1], "end")]
     if scale.diverging:
         ticks.insert(1, (100.0, "0", "middle"))
     parts += [
         tag("text", text, x=1 + x, y=28, class_=anchor) for x, text, anchor in ticks
     ]
-    bar = picture(202, 32, "Colour scale of the scores", *parts, class_="heatmap bar")
-    samples = [("kept", "kept", 2 * STEPS - 3), ("dropped", "dropped", STEPS + 3)]
-    keys = [
-        _key(_swatch(class_, f"var(--heat{step})"), text)
-        for class_, text, step in samples
-    ]
-    if unscored:
-        keys.append(_key(_swatch("dropped", f"url(#{hatch})"), "dropped, not scored"))
-    return tag("div", bar, *keys, class_="legend")
+    return picture(202, 32, "Colour scale of the scores", *parts, class_="heatmap bar")
 
 
 def _swatch(class_: str, fill: str) -> Markup:

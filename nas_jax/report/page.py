@@ -14,7 +14,9 @@ from nas_jax.report import sections
 from nas_jax.report.artefacts import Artefacts, read_artefacts
 from nas_jax.report.facts import final_accuracy, headline, run_name, stages
 from nas_jax.report.formats import percent
+from nas_jax.report.pruning_section import pruning_section
 from nas_jax.report.shapes import find_shapes
+from nas_jax.report.strategies import meaning_of
 from nas_jax.report.style import KINDS, palette_css
 from nas_jax.spaces import SearchSpace
 
@@ -24,8 +26,11 @@ def _lead(artefacts: Artefacts) -> str:
     sentences = []
     pruning = artefacts.pruning
     if pruning is not None:
+        how = f"Zero-shot pruning ({meaning_of(pruning.strategy).title})"
+        if pruning.strategy == "random":
+            how = "A random draw"
         sentences.append(
-            f"Zero-shot pruning kept {pruning.kept} of {pruning.total} operations of "
+            f"{how} kept {pruning.kept} of {pruning.total} operations of "
             f"the {pruning.space} space"
             + (
                 ", and one-shot search chose the cells from them."
@@ -60,7 +65,7 @@ def render(artefacts: Artefacts, space: SearchSpace | None = None) -> str:
         "version": nas_jax.__version__,
         "palette": Markup(palette_css()),
         "kinds": [kind.key for kind in KINDS],
-        "pruning": artefacts.pruning and sections.pruning_section(artefacts.pruning),
+        "pruning": artefacts.pruning and pruning_section(artefacts.pruning),
         "genotype": artefacts.genotype,
         "cells": sections.cells_section(artefacts, genes, shapes) if genes else None,
         "searched": search is not None,

@@ -8,90 +8,20 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas_jax.report import cells, heatmap, panels
-from nas_jax.report.artefacts import Artefacts, LogRow, Pruning, SearchLog
+from nas_jax.report import cells, panels
+from nas_jax.report.artefacts import Artefacts, LogRow, SearchLog
 from nas_jax.report.charts import Curve, curve, line_chart
-from nas_jax.report.decisions import Decision, decide
 from nas_jax.report.facts import final_accuracy, peaks, stages
-from nas_jax.report.formats import change, duration, mebibytes, percent, score
+from nas_jax.report.formats import change, duration, mebibytes, percent
 from nas_jax.report.shapes import (
     CellShape,
     Gene,
     check_alphas,
     genotype_genes,
-    shapes_of_pruning,
 )
 from nas_jax.report.style import label_of
 
 Context = dict[str, Any]
-
-
-def pruning_section(pruning: Pruning) -> Context:
-    """Heat maps and the table of scores."""
-    decisions = decide(pruning.operations)
-    scores = [row.score for row in pruning.operations if row.score is not None]
-    scale = heatmap.robust_scale(scores)
-    maps = []
-    for index, shape in enumerate(shapes_of_pruning(pruning).values()):
-        rows = [row for row in pruning.operations if row.cell == shape.name]
-        picture = heatmap.heat_map(shape, rows, scale, f"hatch{index}")
-        kept = sum(row.kept for row in rows)
-        maps.append(
-            {"name": shape.name, "picture": picture, "kept": kept, "of": len(rows)}
-        )
-    judged = [d for d in decisions if d.margin is not None]
-    return {
-        "maps": maps,
-        "legend": heatmap.legend(scale, "hatch0", len(scores) < pruning.total),
-        "diverging": scale.diverging,
-        "proxies": pruning.proxies,
-        "rows": [_table_row(d, pruning.proxies) for d in decisions],
-        "reasons": _reasons(pruning),
-        "close": sum(d.close for d in decisions),
-        "judged": len(judged),
-        "repeats": len(pruning.seeds),
-        "space": pruning.space,
-        "kept": pruning.kept,
-        "total": pruning.total,
-        "scored": len(scores),
-        "setting": _setting(pruning),
-    }
-
-
-def _setting(pruning: Pruning) -> str:
-    parts = [
-        f"{key.replace('_', ' ')} {value}" for key, value in pruning.network.items()
-    ]
-    parts += [
-        f"{name} {duration(seconds)}" for name, seconds in pruning.seconds.items()
-    ]
-    if pruning.peak_memory_bytes is not None:
-        parts.append(f"peak memory {mebibytes(pruning.peak_memory_bytes)}")
-    return ", ".join(parts)
-
-
-def _reasons(pruning: Pruning) -> list[str]:
-    """Why operations were dropped unscored, each reason with the operations' names."""
-    names: dict[str, dict[str, None]] = {}
-    for row in pruning.operations:
-        if row.reason:
-            names.setdefault(row.reason, {})[row.name] = None
-    return [f"{', '.join(found)} ({reason})" for reason, found in names.items()]
-
-
-def _table_row(decision: Decision, proxies: Sequence[str]) -> Context:
-    row = decision.row
-    return {
-        "cell": row.cell,
-        "edge": f"{row.source} → {row.target}",
-        "name": row.name,
-        "kept": row.kept,
-        "close": decision.close,
-        "score": score(row.score),
-        "spread": score(row.score_std),
-        "margin": score(decision.margin),
-        "scores": [score(row.scores.get(proxy)) for proxy in proxies],
-    }
 
 
 def cells_section(
@@ -119,6 +49,7 @@ def cells_section(
     used = [gene.operation for chosen in genes.values() for gene in chosen]
     return {
         "drawings": drawings,
+        "inputs": max((shape.num_inputs for shape in shapes.values()), default=0),
         "legend": cells.legend(used) if used else "",
         "text": artefacts.genotype.text,
     }

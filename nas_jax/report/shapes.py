@@ -96,22 +96,28 @@ def _configured(artefacts: Artefacts) -> str:
 
 
 def genes_of(cell: CellGenotype, shape: CellShape) -> tuple[Gene, ...]:
-    """The cell's choices with their target states; each node has equally many.
+    """The cell's choices with their target states.
+
+    A genotype has a choice for every edge, in their order, or equally many for each
+    node.
 
     Raises:
       WorkdirError: the genotype does not fit the cell.
     """
     where = f"genotype.json: cell {shape.name!r}"
     states = shape.num_inputs + shape.num_nodes
-    if not cell.edges or len(cell.edges) % shape.num_nodes:
+    every = len(cell.edges) == len(shape.edges)
+    if not cell.edges or not every and len(cell.edges) % shape.num_nodes:
         raise WorkdirError(
             f"{where} has {len(cell.edges)} choices, expected a multiple of its "
             f"{shape.num_nodes} nodes; search again"
         )
     per_node = len(cell.edges) // shape.num_nodes
+    targets = [shape.num_inputs + i // per_node for i in range(len(cell.edges))]
+    if every:
+        targets = [target for _, target in shape.edges]
     genes = []
-    for index, (operation, source) in enumerate(cell.edges):
-        target = shape.num_inputs + index // per_node
+    for (operation, source), target in zip(cell.edges, targets, strict=True):
         if source >= target:
             raise WorkdirError(
                 f"{where} feeds state {target} from state {source}; a source must come "

@@ -9,9 +9,11 @@ grows faster than the program.
 from __future__ import annotations
 
 import functools
+import os
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -21,13 +23,18 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from nas_jax.memory import MemoryUse
-from nas_jax.proxies import Batch, ScoredNetwork, get_proxy
+from nas_jax.proxies import Batch, Proxy, ScoredNetwork, get_proxy
 
 ARCHITECTURE_AXIS = "architecture"
+MOST_THREADS = 8
+"""Programs that run at once on a processor at most: each holds its temporaries."""
 
 
 class Scorer:
     """Scores architectures, spread over devices and, on each, in turns.
+
+    On a processor that is one device, several threads run the same program, each for
+    its share of the architectures: a thread's loops and small operations use one core.
 
     Attributes:
         proxies: Names of the proxies.
@@ -36,13 +43,13 @@ class Scorer:
             it took for all of them.
         scored: Number of architectures scored so far.
         memory: Memory of the largest compiled program on one device; None before the
-            first call.
+            first call. Threads hold its temporaries and results once each.
     """
 
     def __init__(
         self,
         scored: Callable[[Any, Any], ScoredNetwork],
-        proxies: Sequence[str],
+        proxies: Sequence[str | Proxy],
         *,
         width: int = 1,
         devices: Sequence[jax.Device] | None = None,
@@ -51,7 +58,7 @@ class Scorer:
 
         Args:
             scored: The network of parameters and of one architecture's arrays.
-            proxies: Names of registered proxies.
+            proxies: Names of registered proxies, or proxies that are not registered.
             width: Architectures that a device computes side by side (`vmap`). One at a
                 time, a CPU computes nothing but the operations that an architecture
                 has; side by side they keep an accelerator busy. Memory grows with it.
@@ -71,6 +78,9 @@ class Scorer:
         self._mesh = Mesh(
             np.asarray(devices), (ARCHITECTURE_AXIS,), axis_types=(AxisType.Auto,)
         )
+        self._threads = 1
+        if len(devices) == 1 and devices[0].platform == "cpu" and width == 1:
+            self._threads = min(MOST_THREADS, os.cpu_count() or 1)
         self._compiled: dict[Any, Any] = {}
 
     def __call__(
@@ -88,26 +98,42 @@ class Scorer:
             `[N, proxies]` float64; NaN or infinite where a proxy fails.
         """
         count = len(jax.tree.leaves(architectures)[0])
-        # Every device gets equally many: the first ones are computed again.
-        index = np.arange(-(-count // self._mesh.size) * self._mesh.size) % count
-        padded = jax.tree.map(lambda x: np.asarray(x)[index], architectures)
-        arguments = (params, batch, key, padded)
-        columns: dict[str, np.ndarray] = {}
+        threads = min(self._threads, count)
+        # Every device and thread gets equally many: the first ones are computed again.
+        parts = threads * self._mesh.size
+        index = np.arange(-(-count // parts) * parts) % count
+        shares = [
+            jax.tree.map(lambda x, i=index[t::threads]: np.asarray(x)[i], architectures)
+            for t in range(threads)
+        ]
+        columns: dict[str | Proxy, np.ndarray] = {}
         for group in self._groups:
             # Only where a proxy needs them: 64-bit numbers take twice the time.
-            with jax.enable_x64(self._has_64_bit and get_proxy(group[0]).float64):
-                if (group, len(index)) not in self._compiled:
-                    self._compiled[group, len(index)] = self._compile(group, arguments)
-                start = time.perf_counter()
-                scores = np.asarray(self._compiled[group, len(index)](*arguments))
-            for name, column in zip(group, scores[:count].T, strict=True):
+            x64 = self._has_64_bit and get_proxy(group[0]).float64
+            size = (group, len(index) // threads)
+            if size not in self._compiled:
+                with jax.enable_x64(x64):
+                    self._compiled[size] = self._compile(
+                        group, (params, batch, key, shares[0])
+                    )
+            program = self._compiled[size]
+
+            def run(share: Any, program: Any = program, x64: bool = x64) -> np.ndarray:
+                with jax.enable_x64(x64):  # Each thread has its own setting.
+                    return np.asarray(program(params, batch, key, share))
+
+            start = time.perf_counter()
+            with ThreadPoolExecutor(threads) as pool:
+                results = list(pool.map(run, shares))
+            scores = np.stack(results, 1).reshape(len(index), -1)[:count]
+            for name, column in zip(group, scores.T, strict=True):
                 columns[name] = column
                 self.seconds[name] += time.perf_counter() - start
         self.scored += count
         ordered = [columns[name] for name in self.proxies]
         return np.stack(ordered, axis=1).astype(np.float64)
 
-    def _compile(self, group: tuple[str, ...], arguments: Any) -> Any:
+    def _compile(self, group: tuple[str | Proxy, ...], arguments: Any) -> Any:
         start = time.perf_counter()
         split = NamedSharding(self._mesh, P(ARCHITECTURE_AXIS))
         whole = NamedSharding(self._mesh, P())
@@ -133,7 +159,7 @@ class Scorer:
 
 def _score_all(
     scored: Callable[[Any, Any], ScoredNetwork],
-    group: tuple[str, ...],
+    group: tuple[str | Proxy, ...],
     width: int,
     params: Any,
     batch: Batch,
@@ -145,7 +171,10 @@ def _score_all(
     def one(architecture: Any) -> jax.Array:
         network = scored(params, architecture)
         return jax.numpy.stack(
-            [get_proxy(n).score(network, batch, proxy_key(key, n)) for n in group]
+            [
+                get_proxy(n).score(network, batch, proxy_key(key, get_proxy(n).name))
+                for n in group
+            ]
         )
 
     return lax.map(one, architectures, batch_size=width if width > 1 else None)
@@ -156,9 +185,11 @@ def proxy_key(key: jax.Array, proxy: str) -> jax.Array:
     return jax.random.fold_in(key, zlib.crc32(proxy.encode()))
 
 
-def program_groups(names: Sequence[str]) -> list[tuple[str, ...]]:
+def program_groups(
+    names: Sequence[str | Proxy],
+) -> list[tuple[str | Proxy, ...]]:
     """Proxies by what they run: one program for each shared intermediate."""
-    kinds: dict[Any, list[str]] = {}
+    kinds: dict[Any, list[str | Proxy]] = {}
     for name in names:
         p = get_proxy(name)
         kind = (p.needs_gradient, p.norm, p.input_kind, p.intermediate, p.float64)

@@ -133,6 +133,21 @@ def reachable(operations: Sequence[str]) -> np.ndarray:
     return np.array([e in edges and e[0] in fed and e[1] in used for e in _EDGES])
 
 
+def check_connected(genotype: Genotype) -> None:
+    """Refuse an architecture whose output does not depend on the image.
+
+    Raises:
+        GenotypeError: No edge carries signal from the cell's input to its output, or
+            the genotype is of another space.
+    """
+    if not reachable(operations_of(genotype)).any():
+        raise GenotypeError(
+            f"architecture {genotype} cannot be trained: no path without {NONE!r} "
+            "leads from the input of the cell to its output; give another --genotype, "
+            f"or search again with a mask that drops {NONE!r} or with other settings"
+        )
+
+
 def has_unreachable_operations(operations: Sequence[str]) -> bool:
     """Whether an operation other than `none` carries no signal to the output.
 

@@ -13,7 +13,7 @@ import optax
 
 from nas_jax.data import epoch_order
 from nas_jax.networks import (
-    DerivedNetwork,
+    AnyNetwork,
     abstract_variables,
     init_variables,
     num_parameters,
@@ -66,7 +66,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: DerivedNetwork,
+        network: AnyNetwork,
         optimiser: optax.GradientTransformation,
         augment: Augment,
         prepare: Augment,

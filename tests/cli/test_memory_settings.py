@@ -15,9 +15,9 @@ from nas_jax.cli.memory_settings import overrides, random_mask, read_settings
 from nas_jax.config import DataConfig, ExperimentConfig
 from nas_jax.errors import ConfigError, DataError, MaskError
 from nas_jax.memory import Candidate
-from nas_jax.spaces import NONE, SpaceMask, get_space
+from nas_jax.spaces import NONE, get_mask
 
-SPACE = get_space("darts", 4)
+START = get_mask("darts")
 
 
 def flags(**given: list[str]) -> Any:
@@ -26,7 +26,7 @@ def flags(**given: list[str]) -> Any:
 
 
 def read(budget: bool = False, **given: list[str]) -> list[Candidate]:
-    settings = read_settings(ExperimentConfig(), SPACE, flags(**given), budget)
+    settings = read_settings(ExperimentConfig(), START, flags(**given), budget)
     assert all(settings.mask(c).kept_fraction == c.kept for c in settings.candidates)
     assert budget or not settings.fallback
     return list(settings.candidates)
@@ -60,7 +60,7 @@ def test_repeated_values_count_once() -> None:
 
 def test_a_mask_file_and_a_share(tmp_path) -> None:
     file = tmp_path / "mask.json"
-    mask = random_mask(SPACE, 0.3, 7)
+    mask = random_mask(START, 0.3, 7)
     file.write_text(mask.to_json())
     found = read(kept=["1"], mask=[str(file)])
     assert [c.mask for c in found] == ["all", str(file)]
@@ -70,10 +70,10 @@ def test_a_mask_file_and_a_share(tmp_path) -> None:
 
 def test_the_configs_own_mask(tmp_path) -> None:
     file = tmp_path / "mask.json"
-    file.write_text(random_mask(SPACE, 0.3, 7).to_json())
+    file.write_text(random_mask(START, 0.3, 7).to_json())
     config = ExperimentConfig()
     config.space.mask = str(file)
-    (found,) = read_settings(config, SPACE, flags(), False).candidates
+    (found,) = read_settings(config, START, flags(), False).candidates
     assert found.mask == str(file)
 
 
@@ -120,7 +120,7 @@ def test_a_budget_search_goes_through_more() -> None:
     assert {c.dtype for c in found} == {"float32", "bfloat16"}
     assert {c.microbatches for c in found} == {1, 2, 4, 8}
     assert {c.batch_size for c in found} == {64}
-    settings = read_settings(ExperimentConfig(), SPACE, flags(), True)
+    settings = read_settings(ExperimentConfig(), START, flags(), True)
     assert sorted({c.kept for c in settings.fallback}) == [0.125, 0.25, 0.375]
 
 
@@ -151,9 +151,9 @@ def test_overrides_name_what_differs() -> None:
 
 @given(st.floats(0.125, 1), st.integers(0, 2**32 - 1))
 def test_a_random_mask(kept: float, seed: int) -> None:
-    mask = random_mask(SPACE, kept, seed)
-    assert mask.num_kept == round(kept * SPACE.num_operations)
-    for cell in SPACE.cells:
+    mask = random_mask(START, kept, seed)
+    assert mask.num_kept == round(kept * START.num_kept)
+    for cell in START.space.cells:
         for edge in range(len(cell.edges)):
             assert set(mask.edge(cell.name, edge)) - {NONE}
     # `none` goes before everything else.
@@ -164,13 +164,13 @@ def test_a_random_mask(kept: float, seed: int) -> None:
 @given(st.floats(0.125, 1), st.floats(0.125, 1), st.integers(0, 99))
 def test_random_masks_are_nested(one: float, other: float, seed: int) -> None:
     small, large = sorted((one, other))
-    assert random_mask(SPACE, small, seed) <= random_mask(SPACE, large, seed)
+    assert random_mask(START, small, seed) <= random_mask(START, large, seed)
 
 
 def test_a_random_mask_follows_its_seed() -> None:
-    assert random_mask(SPACE, 0.5, 1) == random_mask(SPACE, 0.5, 1)
-    assert random_mask(SPACE, 0.5, 1) != random_mask(SPACE, 0.5, 2)
-    assert random_mask(SPACE, 1.0, 1) == SpaceMask.full(SPACE)
+    assert random_mask(START, 0.5, 1) == random_mask(START, 0.5, 1)
+    assert random_mask(START, 0.5, 1) != random_mask(START, 0.5, 2)
+    assert random_mask(START, 1.0, 1) == START
 
 
 @pytest.mark.parametrize("text", ["32x32", "32", "0x32x3", "32x32x3x1", "ax32x3", ""])

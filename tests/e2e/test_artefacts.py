@@ -68,7 +68,10 @@ def test_prune_artefact_accounts_for_every_operation(reference: Path) -> None:
     assert prune["strategy"] == "zero_one_shot"
     assert prune["seeds"] == [0]
     assert {"compile", "score", "total"} <= prune["seconds"].keys()
-    assert {"channels", "layers", "batch_size"} <= prune["network"].keys()
+    for ranker, proxy in zip(prune["rankers"], prune["proxies"], strict=True):
+        assert ranker["proxy"] == proxy
+        assert ranker["network"] == {"channels": 2, "layers": 2}
+    assert (prune["rounds"], prune["warnings"]) == (1, [])
     for row in rows:
         assert OPERATION_FIELDS <= row.keys()
         assert row["kept"] == mask.keeps(row["cell"], row["edge"], row["operation"])

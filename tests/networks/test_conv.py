@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from jax import lax
 
-from nas_jax.networks.conv import conv, correlate_by_autodiff, correlate_by_patches
+from nas_jax.networks.conv import (
+    WIDE,
+    conv,
+    conv_by_rows,
+    conv_by_xla,
+    correlate_by_autodiff,
+    correlate_by_patches,
+)
 
 CASES = [
     (1, 1, (4, 4)),
@@ -100,6 +107,25 @@ def test_both_ways_to_correlate(k: int, stride: int, size: tuple[int, int]) -> N
     b = jax.jit(correlate_by_autodiff, static_argnums=(0, 1))(stride, k, x, y)
     assert a.shape == (k, k, 3, 4)
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("k", "stride", "size"), CASES)
+def test_both_ways_to_convolve(k: int, stride: int, size: tuple[int, int]) -> None:
+    x, w = arrays(k, size)
+    a = jax.jit(conv_by_rows, static_argnums=0)(stride, x, w)
+    b = jax.jit(conv_by_xla, static_argnums=0)(stride, x, w)
+    assert a.shape == b.shape == (2, -(-size[0] // stride), -(-size[1] // stride), 4)
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [WIDE - 1, WIDE])
+def test_the_platform_and_the_channels_decide_how_to_convolve(channels: int) -> None:
+    x, w = jnp.ones((1, 4, 4, channels)), jnp.ones((3, 3, channels, 2))
+    traced = jax.jit(conv).trace(x, w)
+    for platform in ("cpu", "cuda"):
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        by_rows = platform == "cpu" and channels < WIDE
+        assert ("stablehlo.convolution" in program) != by_rows
 
 
 def loss(x: Any, w: Any) -> Any:

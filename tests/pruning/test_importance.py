@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas_jax.pruning import leave_one_out, relative_importance
-from nas_jax.pruning.importance import candidate_operations
-from nas_jax.spaces import SpaceMask, darts_space
-
-FULL = SpaceMask.full(darts_space(1, ("none", "skip_connect", "sep_conv_3x3")))
+from nas_jax.pruning import (
+    marginal_ranks,
+    relative_importance,
+    sum_of_changes,
+    sum_of_ranks,
+)
 
 
 def test_relative_importance_by_hand() -> None:
@@ -33,29 +34,64 @@ def test_what_is_not_finite_becomes_nan() -> None:
     np.testing.assert_array_equal(importance, [[nan, nan, nan, nan, nan, 0.5]])
 
 
-def test_leave_one_out_removes_exactly_one() -> None:
-    mask = FULL.drop([("normal", 1, "skip_connect")])
-    operations = [op for op in candidate_operations(mask) if op[0] == "normal"]
-    # Three operations on edge 0 and two that are left on edge 1.
-    assert len(operations) == 5
-    live = leave_one_out(mask, operations)
-    arrays = mask.arrays()
-    for name, array in live.items():
-        assert array.shape == (6, *arrays[name].shape)
-        assert array.dtype == np.float32
-        np.testing.assert_array_equal(array[0], arrays[name])
-    for index, (cell, edge, op) in enumerate(operations, start=1):
-        gone = {
-            (name, *place)
-            for name, array in live.items()
-            for place in np.argwhere(array[index] != arrays[name]).tolist()
-        }
-        assert gone == {(cell, edge, FULL.space.cell(cell).ops.index(op))}
-        assert live[cell][index, edge].sum() == arrays[cell][edge].sum() - 1
+def test_a_score_that_is_better_lower_counts_with_the_other_sign() -> None:
+    # Without the first operation the condition number rises from 10 to 15: important.
+    importance = relative_importance(
+        np.array([10.0, 4.0]), np.array([[15.0, 3.0], [8.0, 5.0]]), np.array([-1.0, 1])
+    )
+    np.testing.assert_allclose(importance, [[0.5, 0.25], [-0.2, -0.25]])
 
 
-def test_the_last_operation_of_an_edge_is_no_candidate() -> None:
-    mask = FULL.drop([("reduce", 0, "none"), ("reduce", 0, "skip_connect")])
-    edges = {(cell, edge) for cell, edge, _ in candidate_operations(mask)}
-    assert edges == {("normal", 0), ("normal", 1), ("reduce", 1)}
-    assert len(candidate_operations(mask)) == 9
+def test_every_repeat_is_relative_to_its_own_whole() -> None:
+    whole = np.array([[10.0], [20.0]])
+    without = np.array([[[5.0], [10.0]], [[5.0], [20.0]]])
+    importance = relative_importance(whole, without)
+    np.testing.assert_allclose(importance, [[[0.5], [0.0]], [[0.75], [0.0]]])
+
+
+def test_sum_of_changes_by_hand() -> None:
+    # Two repeats, two operations, two rankers.
+    changes = np.array([[[0.5, 0.1], [0.0, -0.2]], [[0.3, 0.1], [0.0, 0.2]]])
+    found = sum_of_changes(changes)
+    np.testing.assert_allclose(found.total, [0.5, 0.0], atol=1e-12)
+    np.testing.assert_allclose(found.spread, [0.1, 0.2])
+    np.testing.assert_allclose(found.parts, [[0.4, 0.1], [0.0, 0.0]], atol=1e-12)
+    np.testing.assert_allclose(found.parts_spread, [[0.1, 0.0], [0.0, 0.2]], atol=1e-12)
+
+
+def test_sum_of_ranks_by_hand() -> None:
+    # 0.1004 and 0.0996 are both 0.1 to three decimals and share a rank, which the next
+    # larger follows without a gap.
+    changes = np.array([[[0.1004, 3.0], [0.0996, -1.0], [0.5, 2.0], [-0.2, np.nan]]])
+    found = sum_of_ranks(changes)
+    np.testing.assert_array_equal(found.total, [1 + 3, 1 + 1, 2 + 2, 0 + 0])
+    np.testing.assert_array_equal(found.spread, 0)
+    np.testing.assert_array_equal(found.parts[:3, 0], [0.1, 0.1, 0.5])
+
+
+def test_ranks_are_of_the_mean_over_repeats() -> None:
+    changes = np.array([[[0.0], [1.0]], [[3.0], [1.0]]])
+    found = sum_of_ranks(changes)
+    np.testing.assert_array_equal(found.total, [1, 0])
+    # Each repeat by itself ranks them the other way round.
+    np.testing.assert_array_equal(found.spread, [0.5, 0.5])
+
+
+def test_marginal_ranks_by_hand() -> None:
+    # Four architectures, the better the later; ranks are -1, -1/3, 1/3 and 1. The
+    # second ranker is better lower and says the opposite but for the failed one, which
+    # is the worst of all for it.
+    scores = np.array([[[1.0, np.nan], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]])
+    member = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
+    found = marginal_ranks(scores, member, np.array([1.0, -1.0]))
+    third = 1 / 3
+    first = [(-1 + third) / 2, (-third + 1) / 2]
+    second = [(-1 + third) / 2, (1 - third) / 2]
+    np.testing.assert_allclose(found.parts, np.transpose([first, second]))
+    np.testing.assert_allclose(found.total, np.add(first, second))
+
+
+def test_equal_scores_share_the_mean_of_their_ranks() -> None:
+    scores = np.array([[[5.0], [5.0], [7.0]]])
+    found = marginal_ranks(scores, np.eye(3), np.ones(1))
+    np.testing.assert_allclose(found.total, [-0.5, -0.5, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,17 @@ import numpy as np
 from nas_jax.spaces import SearchSpace, SpaceMask, darts_space, discretise
 
 PROXIES = ("nwot", "synflow", "snip", "grad_norm", "params")
+STRATEGIES = {
+    "zero_one_shot": PROXIES,
+    "te_nas": ("ntk_cond", "thin_regions"),
+    "ete_nas": ("nngp_frobenius", "nngp_mean", "thin_regions_100", "nwot"),
+    "zero_cost_pt": ("nwot",),
+    "sampled": ("nwot",),
+    "random": (),
+}
+"""Strategies by name, with their proxies."""
+
+Edge = tuple[str, int]
 _WORTH = {"sep": 0.05, "dil": 0.03, "skip": 0.012, "max": 0.004, "avg": -0.006}
 
 
@@ -22,63 +34,195 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def prune_json(space: SearchSpace, rng: np.random.Generator) -> dict[str, Any]:
-    """Half of every edge's operations kept, `none` dropped unscored."""
-    operations: list[dict[str, Any]] = []
-    mask: dict[str, list[list[str]]] = {}
-    for cell in space.cells:
-        mask[cell.name] = []
-        for edge, (source, target) in enumerate(cell.edges):
-            rows: list[dict[str, Any]] = []
-            for name in cell.ops:
-                row: dict[str, Any] = {
-                    "cell": cell.name,
-                    "edge": edge,
-                    "source": source,
-                    "target": target,
-                    "operation": name,
-                }
-                if name == "none":
-                    rows.append(
-                        {
-                            **row,
-                            "kept": False,
-                            "score": None,
-                            "score_std": None,
-                            "scores": {},
-                            "reason": "never selected at discretisation",
-                        }
-                    )
-                    continue
-                worth = _WORTH.get(name.split("_")[0], 0.01)
-                scores = {
-                    p: float(worth / 4 + 0.006 * rng.standard_normal()) for p in PROXIES
-                }
-                row["scores"] = scores
-                row["score"] = sum(scores.values())
-                row["score_std"] = float(abs(0.004 * rng.standard_normal()))
-                rows.append(row)
-            scored = sorted(
-                (row for row in rows if row["score"] is not None),
-                key=lambda row: -row["score"],
+def _schedule(
+    space: SearchSpace, strategy: str, keep: int, rounds: int, rng: np.random.Generator
+) -> list[dict[Edge, int]]:
+    """What edges keep after each round; zero_cost_pt has a round for each edge."""
+    edges = [(c.name, e) for c in space.cells for e in range(len(c.edges))]
+    if strategy == "zero_cost_pt":
+        return [{edges[i]: keep} for i in rng.permutation(len(edges))]
+    most = max(len(cell.ops) for cell in space.cells) - 1
+    return [
+        dict.fromkeys(edges, most - -(-(most - keep) * done // rounds))
+        for done in range(1, rounds + 1)
+    ]
+
+
+def _seeds(strategy: str) -> list[int]:
+    return [0] if strategy in ("random", "zero_cost_pt") else [0, 1, 2]
+
+
+def _ranks(column: list[float]) -> dict[float, int]:
+    return {value: rank for rank, value in enumerate(sorted(set(column)))}
+
+
+def _score(
+    rows: list[dict[str, Any]], strategy: str, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Made-up figures of one round, by row."""
+    proxies = STRATEGIES[strategy]
+    parts = []
+    for row in rows:
+        worth = _WORTH.get(row["operation"].split("_")[0], 0.01) / 4
+        drawn = worth + 0.006 * rng.standard_normal(len(proxies))
+        parts.append(dict(zip(proxies, drawn.tolist(), strict=True)))
+    if strategy == "random":
+        totals = [float(draw) for draw in rng.permutation(len(rows))]
+        spreads = [0.0] * len(rows)
+    elif strategy == "te_nas":
+        parts = [{p: round(v, 3) for p, v in part.items()} for part in parts]
+        ranks = {p: _ranks([part[p] for part in parts]) for p in proxies}
+        totals = [float(sum(ranks[p][part[p]] for p in proxies)) for part in parts]
+        spreads = np.abs(3 * rng.standard_normal(len(rows))).tolist()
+    else:
+        totals = [sum(part.values()) for part in parts]
+        spreads = np.abs(0.004 * rng.standard_normal(len(rows))).tolist()
+    several = len(_seeds(strategy)) > 1
+    return [
+        {
+            "score": total,
+            "score_std": spread * several,
+            "scores": part,
+            "scores_std": {
+                p: abs(0.002 * rng.standard_normal()) * several for p in part
+            },
+        }
+        for total, spread, part in zip(totals, spreads, parts, strict=True)
+    ]
+
+
+def _run_round(
+    rows: list[dict[str, Any]],
+    goal: dict[Edge, int],
+    number: int,
+    strategy: str,
+    rng: np.random.Generator,
+) -> None:
+    """Scores the rows that are left on the goal's edges, and drops the lowest."""
+    left = [row for row in rows if row["kept"] and (row["cell"], row["edge"]) in goal]
+    for row, figures in zip(left, _score(left, strategy, rng), strict=True):
+        row.update(figures, round=number)
+        row.pop("reason", None)
+    for edge, keep in goal.items():
+        there = [row for row in left if (row["cell"], row["edge"]) == edge]
+        there.sort(key=lambda row: -row["score"])
+        kept, dropped = there[:keep], there[keep:]
+        for row in dropped:
+            row["kept"] = False
+            row["margin"] = min((k["score"] - row["score"] for k in kept), default=None)
+        for row in kept:
+            row["margin"] = min(
+                (row["score"] - d["score"] for d in dropped), default=None
             )
-            for rank, row in enumerate(scored):
-                row["kept"] = rank < max(1, len(cell.ops) // 2)
-            mask[cell.name].append([r["operation"] for r in rows if r["kept"]])
-            operations += rows
+
+
+def _rankers(strategy: str) -> list[dict[str, Any]]:
+    supernet = {"channels": 8, "layers": 3}
+    thin = {"channels": 1, "stem": True, "initialisation": "kaiming_normal_fan_out"}
+    networks = {
+        "ntk_cond": (thin, 14, None),
+        "thin_regions": ({**thin, "stem": False}, 256, None),
+        "nngp_frobenius": (thin, 28, None),
+        "nngp_mean": (thin, 28, None),
+        "thin_regions_100": ({**thin, "stem": False}, 256, "running"),
+    }
+    default = (supernet, 32, "running" if strategy == "zero_cost_pt" else None)
+    rankers = []
+    for proxy in STRATEGIES[strategy]:
+        network, batch_size, norm = networks.get(proxy, default)
+        rankers.append(
+            {
+                "proxy": proxy,
+                "network": network,
+                "batch_size": batch_size,
+                "norm": norm,
+            }
+        )
+    return rankers
+
+
+def prune_json(
+    space: SearchSpace,
+    rng: np.random.Generator,
+    strategy: str = "zero_one_shot",
+    keep: int | None = None,
+    rounds: int = 1,
+    warnings: Sequence[str] = (),
+    budget: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What pruning by a strategy might write; `none` is dropped unscored.
+
+    Args:
+        space: The search space.
+        rng: Draws the scores.
+        strategy: A key of STRATEGIES.
+        keep: Operations that an edge keeps; None is half of them.
+        rounds: Rounds, which remove about equally many operations.
+        warnings: Sentences.
+        budget: `budget_bytes`, `budget_target` and `step_bytes`.
+    """
+    operations: list[dict[str, Any]] = [
+        {
+            "cell": cell.name,
+            "edge": edge,
+            "source": source,
+            "target": target,
+            "operation": name,
+            "kept": name != "none",
+            "score": None,
+            "score_std": None,
+            "scores": {},
+            "scores_std": {},
+            "round": 0,
+            "margin": None,
+            "reason": "never selected at discretisation"
+            if name == "none"
+            else "the edge keeps all that it has",
+        }
+        for cell in space.cells
+        for edge, (source, target) in enumerate(cell.edges)
+        for name in cell.ops
+    ]
+    half = max(1, len(space.cells[0].ops) // 2)
+    schedule = _schedule(space, strategy, keep or half, rounds, rng)
+    for number, goal in enumerate(schedule, start=1):
+        _run_round(operations, goal, number, strategy, rng)
+    mask = {
+        cell.name: [
+            [
+                row["operation"]
+                for row in operations
+                if (row["cell"], row["edge"]) == (cell.name, edge) and row["kept"]
+            ]
+            for edge in range(len(cell.edges))
+        ]
+        for cell in space.cells
+    }
     kept = sum(row["kept"] for row in operations)
+    scored = strategy != "random"
+    seeds = _seeds(strategy)
     return {
         "space": space.name,
-        "strategy": "zero_one_shot",
+        "strategy": strategy,
         "level": 0.5,
+        "keep": keep,
+        **(budget or {}),
+        "min_parametric": 0,
         "kept_fraction": kept / len(operations),
         "kept": kept,
         "total": len(operations),
-        "proxies": list(PROXIES),
-        "seeds": [0, 1, 2],
-        "seconds": {"compile": 31.2, "score": 47.9, "total": 79.1},
-        "peak_memory_bytes": 612_368_384,
-        "network": {"channels": 8, "layers": 3, "batch_size": 32},
+        "proxies": list(STRATEGIES[strategy]),
+        "seeds": seeds,
+        "rounds": len(schedule),
+        "candidates": 197 * len(seeds) if scored else 0,
+        "warnings": list(warnings),
+        "seconds": {
+            "compile": 31.2 * scored,
+            "score": 47.9 * scored,
+            "total": 79.1 if scored else 0.2,
+        },
+        "peak_memory_bytes": 612_368_384 * scored,
+        "rankers": _rankers(strategy),
         "mask": {"space": space.name, "cells": mask},
         "operations": operations,
     }
@@ -175,11 +319,15 @@ def fill(
     space: SearchSpace | None = None,
     steps: int = 120,
     epochs: int = 30,
+    **pruned: Any,
 ) -> Path:
-    """Writes every artefact of a finished run into `workdir`."""
+    """Writes every artefact of a finished run into `workdir`.
+
+    What is in `pruned` goes to `prune_json`.
+    """
     rng = np.random.default_rng(seed)
     space = darts_space() if space is None else space
-    prune = prune_json(space, rng)
+    prune = prune_json(space, rng, **pruned)
     rows = search_rows(space, prune, rng, steps)
     genotype = genotype_json(space, rows[-1])
     write_json(workdir / "prune.json", prune)

@@ -96,6 +96,68 @@ def test_counts_must_agree_with_the_rows(workdir: Path) -> None:
         read_artefacts(workdir)
 
 
+def ranked_twice(value: Any) -> None:
+    value["rankers"].append(value["rankers"][0])
+
+
+def in_no_round(value: Any) -> None:
+    value["operations"][1]["round"] = 0
+
+
+def in_a_later_round(value: Any) -> None:
+    value["operations"][1]["round"] = 2
+
+
+def of_no_proxy(value: Any) -> None:
+    value["operations"][1]["scores_std"]["zen"] = 0.1
+
+
+def negative_margin(value: Any) -> None:
+    value["operations"][1]["margin"] = -0.1
+
+
+def budget_without_a_step(value: Any) -> None:
+    value.update(budget_bytes=2**30, budget_target="h100")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (ranked_twice, r"rankers must be one for each of the proxies"),
+        (in_no_round, r"operations\[1\]\.round must be 1 or more"),
+        (in_a_later_round, r"operations\[1\]\.round must be at most 1"),
+        (of_no_proxy, r"operations\[1\]\.scores_std\.zen is of no proxy"),
+        (negative_margin, r"operations\[1\]\.margin must be a distance"),
+        (budget_without_a_step, r"step_bytes is missing"),
+        (lambda value: value.pop("rounds"), r"rounds is missing"),
+        (lambda value: value.update(warnings=[1]), r"warnings\[0\] must be a string"),
+        (lambda value: value.update(keep=-1), r"keep must be a whole number"),
+    ],
+)
+def test_prune_json_is_checked(workdir: Path, change: Any, message: str) -> None:
+    edit(workdir / "prune.json", change)
+    with pytest.raises(WorkdirError, match=rf"^prune\.json, line \d+: {message}"):
+        read_artefacts(workdir)
+
+
+def test_prune_json_reads_what_was_written(fake: Any, tmp_path: Path) -> None:
+    budget = {"budget_bytes": 100, "budget_target": "h100", "step_bytes": 99}
+    fake.fill(tmp_path, steps=2, epochs=1, strategy="te_nas", rounds=2, budget=budget)
+    written = json.loads((tmp_path / "prune.json").read_text(encoding="utf-8"))
+    pruning = read_artefacts(tmp_path).pruning
+    assert pruning is not None and pruning.budget is not None
+    assert vars(pruning.budget) == {"allowed": 100, "target": "h100", "needed": 99}
+    for name in ("keep", "min_parametric", "rounds", "candidates", "level"):
+        assert getattr(pruning, name) == written[name]
+    for ranker, row in zip(pruning.rankers, written["rankers"], strict=True):
+        assert vars(ranker) == {**row, "norm": row["norm"] or ""}
+    same = ("score", "score_std", "scores", "scores_std", "round", "margin", "kept")
+    for operation, row in zip(pruning.operations, written["operations"], strict=True):
+        assert {name: getattr(operation, name) for name in same} == {
+            name: row[name] for name in same
+        }
+
+
 def test_not_utf8_names_the_line(workdir: Path) -> None:
     (workdir / "config.json").write_bytes(b'{\n"name": "\xff"}')
     with pytest.raises(WorkdirError, match=r"config\.json, line 2: not UTF-8"):

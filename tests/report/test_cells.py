@@ -206,3 +206,39 @@ def test_one_input_and_every_edge_chosen() -> None:
     svg = draw_cell(shape, genes, (3,))
     assert svg.count('class="edge op-conv"') == 6
     assert svg.count('class="join"') == 1
+
+
+BENCH = shapes_of_space(get_space("nasbench201"))["cell"]
+BENCH_CELL = CellGenotype(
+    (
+        ("skip_connect", 0),
+        ("nor_conv_3x3", 0),
+        ("avg_pool_3x3", 1),
+        ("none", 0),
+        ("nor_conv_1x1", 1),
+        ("nor_conv_3x3", 2),
+    ),
+    (3,),
+)
+
+
+def test_a_cell_that_keeps_all_its_edges() -> None:
+    genes = genes_of(BENCH_CELL, BENCH)
+    assert [(g.source, g.target) for g in genes] == [
+        *((0, 1), (0, 2), (1, 2)),
+        *((0, 3), (1, 3), (2, 3)),
+    ]
+    assert [g.operation for g in genes] == [op for op, _ in BENCH_CELL.edges]
+
+
+@pytest.mark.parametrize("downwards", [False, True])
+def test_the_drawing_of_a_cell_that_keeps_all_its_edges(downwards: bool) -> None:
+    svg = draw_cell(BENCH, genes_of(BENCH_CELL, BENCH), (3,), downwards)
+    assert svg.count('class="edge ') == 6
+    assert svg.count('class="join"') == 1
+    # The last node alone is the output: nothing is concatenated.
+    assert ">output<" in svg and "concat" not in svg
+    drawn = boxes(svg)
+    # An input, 3 nodes, the output and 6 labels.
+    assert len(drawn) == 11
+    assert not any(overlap(a, b) for a, b in itertools.combinations(drawn, 2))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_jax.report.artefacts import Operation, read_artefacts
 from nas_jax.report.decisions import decide
-from nas_jax.report.heatmap import Scale, heat_map, robust_scale
+from nas_jax.report.heatmap import (
+    Scale,
+    heat_map,
+    legend,
+    robust_scale,
+    scales_by_round,
+)
 from nas_jax.report.shapes import shapes_of_pruning
 from nas_jax.report.style import STEPS
 
@@ -22,10 +26,10 @@ SQUARE = re.compile(r'<g class="operation">.*?</g>')
 def test_squares_mark_exactly_the_kept_operations(finished: Path) -> None:
     pruning = read_artefacts(finished).pruning
     assert pruning is not None
-    scale = robust_scale([o.score for o in pruning.operations if o.score is not None])
+    scales = scales_by_round(pruning.operations)
     for shape in shapes_of_pruning(pruning).values():
         rows = [row for row in pruning.operations if row.cell == shape.name]
-        squares = SQUARE.findall(heat_map(shape, rows, scale, "h"))
+        squares = SQUARE.findall(heat_map(shape, rows, scales, "h"))
         assert len(squares) == 14 * 8
         kept, struck, hatched = set(), set(), set()
         for square in squares:
@@ -48,7 +52,7 @@ def test_square_stands_at_its_edge_and_operation(finished: Path) -> None:
     assert pruning is not None
     shape = shapes_of_pruning(pruning)["normal"]
     rows = [row for row in pruning.operations if row.cell == "normal"]
-    squares = SQUARE.findall(heat_map(shape, rows, Scale(-1, 1), "h"))
+    squares = SQUARE.findall(heat_map(shape, rows, {1: Scale(-1, 1)}, "h"))
     places = {}
     for row, square in zip(rows, squares, strict=True):
         x, y = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)"', square)[0]
@@ -84,27 +88,74 @@ def test_one_sign_uses_one_side_of_the_scale() -> None:
     assert robust_scale([-1.0, -2.0, -3.0]).step(-1.0) == STEPS
 
 
-def operation(score: float | None, std: float | None, kept: bool) -> Operation:
-    return Operation("normal", 0, 0, 2, "op", kept, score, std, {}, "")
+def operation(
+    score: float | None,
+    std: float | None,
+    kept: bool,
+    margin: float | None = None,
+    round: int = 1,
+) -> Operation:
+    return Operation(
+        "normal", 0, 0, 2, "op", kept, score, std, {}, {}, round, margin, ""
+    )
 
 
-def test_margin_is_the_distance_to_the_other_side() -> None:
+def test_margin_has_the_sign_of_the_fate() -> None:
     rows = [
-        operation(0.5, 0.1, True),
-        operation(0.3, 0.25, True),
-        operation(0.2, 0.01, False),
-        operation(-0.1, None, False),
-        operation(None, None, False),
+        operation(0.5, 0.1, True, 0.3),
+        operation(0.3, 0.25, True, 0.1),
+        operation(0.2, 0.01, False, 0.1),
+        operation(0.2, 0.11, False, 0.1),
+        operation(-0.1, None, False, 0.4),
+        operation(None, None, False, round=0),
+        operation(0.4, 0.1, True),
     ]
     decisions = decide(rows)
-    margins = [d.margin for d in decisions]
-    # 0.5 - 0.2, 0.3 - 0.2, 0.2 - 0.3, -0.1 - 0.3
-    assert margins[:4] == pytest.approx([0.3, 0.1, -0.1, -0.4])
-    assert margins[4] is None
-    assert [d.close for d in decisions] == [False, True, False, False, False]
+    assert [d.margin for d in decisions] == [0.3, 0.1, -0.1, -0.1, -0.4, None, None]
+    assert [d.close for d in decisions] == [False, True, False, True, *[False] * 3]
 
 
-def test_margin_needs_an_operation_on_the_other_side() -> None:
-    kept = operation(0.5, 0.1, True)
-    other_edge = dataclasses.replace(operation(0.1, 0.1, False), edge=1)
-    assert [d.margin for d in decide([kept, other_edge])] == [None, None]
+def test_colours_compare_within_a_round_only() -> None:
+    rows = [operation(float(score), 0.0, True, round=1) for score in range(101)]
+    rows += [operation(float(score), 0.0, True, round=2) for score in range(11)]
+    scales = scales_by_round(rows)
+    # The middle 96%: 2 of 101 scores are cut at either end, and none of 11.
+    assert scales == {1: Scale(2.0, 98.0), 2: Scale(0.0, 10.0)}
+    assert scales[2].step(10.0) == scales[1].step(100.0) == 2 * STEPS
+
+
+def test_a_colour_has_the_same_sign_in_every_round() -> None:
+    rows = [operation(score, 0.0, True, round=1) for score in (-1.0, -3.0)]
+    rows += [operation(score, 0.0, True, round=2) for score in (2.0, 1.0)]
+    assert scales_by_round(rows) == {1: Scale(-3.0, 3.0), 2: Scale(-2.0, 2.0)}
+
+
+def test_legend_has_words_for_values_where_rounds_have_their_own() -> None:
+    rows = [operation(score, 0.0, True) for score in (0.25, 0.5)]
+    one = legend(scales_by_round(rows), "h", rows)
+    assert "≥ 0.5" in one and "no score" not in one and "round" not in one
+    rows += [operation(7.0, 0.0, False, round=2), operation(None, 0.0, False, round=0)]
+    two = legend(scales_by_round(rows), "h", rows)
+    assert "≥" not in two and "lowest of its round" in two
+    assert "dropped, no score" in two and "kept, no score" not in two
+    assert "Colours compare scores of one round only" in two
+    nothing = [operation(None, None, True, round=0)]
+    assert "Colour scale" not in legend(scales_by_round(nothing), "h", nothing)
+
+
+def test_squares_of_several_rounds_have_the_number(fake, tmp_path: Path) -> None:
+    fake.fill(tmp_path, steps=2, epochs=1, strategy="te_nas", keep=1, rounds=2)
+    pruning = read_artefacts(tmp_path).pruning
+    assert pruning is not None
+    scales = scales_by_round(pruning.operations)
+    shape = shapes_of_pruning(pruning)["reduce"]
+    rows = [row for row in pruning.operations if row.cell == "reduce"]
+    squares = SQUARE.findall(heat_map(shape, rows, scales, "h"))
+    assert len(squares) == len(rows)
+    for row, square in zip(rows, squares, strict=True):
+        numbers = re.findall(r'class="round">(\d+)<', square)
+        assert numbers == ([str(row.round)] if row.name != "none" else [])
+        if row.score is not None:
+            step = scales[row.round].step(row.score)
+            assert f"--heat{step})" in square
+            assert f"score in round {row.round}" in square

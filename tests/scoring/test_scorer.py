@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -66,6 +67,30 @@ def test_side_by_side_is_the_same(
     # Three at once do not divide five. Gradients side by side take a CPU minutes.
     wide = Scorer(family.scored, PROXIES[:2], width=3)(params, batch, KEY, codes)
     np.testing.assert_allclose(wide, scores[:, :2], rtol=1e-4)
+
+
+def test_threads_share_the_architectures(
+    family: Family,
+    params: Any,
+    batch: Batch,
+    codes: Any,
+    scores: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    programs = 0
+
+    class Counted(ThreadPoolExecutor):
+        def submit(self, *args: Any, **settings: Any) -> Any:
+            nonlocal programs
+            programs += 1
+            return super().submit(*args, **settings)
+
+    monkeypatch.setattr("nas_jax.scoring.scorer.ThreadPoolExecutor", Counted)
+    # Three shares of two: the first architecture is computed twice.
+    shared = Scorer(family.scored, PROXIES[:2])(params, batch, KEY, codes)
+    assert programs == 3 * 2
+    np.testing.assert_allclose(shared, scores[:, :2], rtol=1e-6)
 
 
 def test_other_architectures_share_the_programs(

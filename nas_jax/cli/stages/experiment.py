@@ -9,15 +9,12 @@ import jax
 
 from nas_jax import data, training
 from nas_jax.cli.images import check_batches, load_images
-from nas_jax.config import (
-    ExperimentConfig,
-    PruneConfig,
-    RetrainConfig,
-    SearchConfig,
-)
-from nas_jax.networks import check_image
-from nas_jax.proxies import get_proxy
-from nas_jax.spaces import SearchSpace, SpaceMask, get_space
+from nas_jax.cli.stages.strategy import check_budget, get_strategy
+from nas_jax.config import ExperimentConfig
+from nas_jax.networks import check_images
+from nas_jax.networks.registry import check_operations
+from nas_jax.pruning import SupernetSize
+from nas_jax.spaces import SearchSpace, SpaceMask, get_mask
 from nas_jax.workdir import Workdir
 
 
@@ -70,23 +67,23 @@ def load_data(config: ExperimentConfig) -> tuple[data.Dataset, SearchSpace, Spac
         NasJaxError: On bad data, an unknown proxy, a bad mask, images that the networks
             cannot halve, or too few images for a batch.
     """
-    for name in config.prune.proxies:
-        get_proxy(name)
-    space = get_space(config.space.name, config.space.num_nodes)
-    start = SpaceMask.full(space)
+    start = get_mask(config.space.name, config.space.num_nodes)
+    space = start.space
+    check_operations(space)
     if config.space.mask:
-        start = SpaceMask.load(space, config.space.mask)
+        start &= SpaceMask.load(space, config.space.mask)
+    strategy = get_strategy(config.prune, space)
+    check_budget(config.prune)
     dataset = load_images(config.data)
     height, width, _ = dataset.image_shape
-    stages: dict[str, PruneConfig | SearchConfig | RetrainConfig] = {
-        "prune": config.prune,
-        "search": config.search,
-        "retrain": config.retrain,
-    }
-    for stage in stages.values():
-        check_image(height, width, stage.layers)
+    sizes = [config.search.layers, config.retrain.layers]
+    builds = {ranker.build for ranker in strategy.rankers}
+    sizes += [b.layers for b in builds if isinstance(b, SupernetSize)]
+    for layers in sizes:
+        check_images(space, height, width, layers)
+    stages = ("prune", "search", "retrain")
     check_batches(
-        {name: stage.batch_size for name, stage in stages.items()},
+        {name: getattr(config, name).batch_size for name in stages},
         dataset.num_train,
         config.search.train_fraction,
     )

@@ -12,7 +12,7 @@ from nas_jax.cli.stages.experiment import Experiment
 from nas_jax.cli.stages.resume import Clock, last_checkpoint, resume
 from nas_jax.errors import WorkdirError
 from nas_jax.metrics import Progress
-from nas_jax.networks import DerivedNetwork
+from nas_jax.networks import get_network
 from nas_jax.spaces import Genotype
 from nas_jax.workdir import Workdir
 
@@ -24,6 +24,9 @@ def retrain(
 
     Returns:
         `test_accuracy`, `parameters` and `seconds`.
+
+    Raises:
+        GenotypeError: No path leads from a cell's input to its output.
     """
     config, workdir = experiment.config.retrain, experiment.workdir
     started = time.perf_counter()
@@ -38,9 +41,7 @@ def retrain(
         weight_decay=config.weight_decay,
         gradient_clip=config.gradient_clip,
     )
-    network = DerivedNetwork(
-        genotype, config.channels, config.layers, images.num_classes
-    )
+    network = get_network(genotype, config.channels, config.layers, images.num_classes)
     trainer = training.Trainer(
         network, optimiser, experiment.augment, experiment.prepare, images.image_shape
     )

@@ -13,8 +13,9 @@ from nas_jax.cli.stages.experiment import Experiment
 from nas_jax.cli.stages.resume import Clock, last_checkpoint, resume
 from nas_jax.config import SearchConfig
 from nas_jax.metrics import Progress
-from nas_jax.networks import Supernet
+from nas_jax.networks import get_supernet, is_nasbench201
 from nas_jax.spaces import Genotype, SpaceMask
+from nas_jax.spaces.nasbench201 import architecture_index, operations_of
 
 
 def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Genotype:
@@ -85,6 +86,7 @@ def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Gen
             "space": experiment.space.name,
             "genotype": result.genotype.to_dict(),
             "text": str(result.genotype),
+            **_official_index(result.genotype),
             "probabilities": result.probabilities,
             "parameters": None,
             "seconds": {
@@ -97,12 +99,19 @@ def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Gen
     return result.genotype
 
 
+def _official_index(genotype: Genotype) -> dict[str, int]:
+    """Where NAS-Bench-201 and NATS-Bench list an architecture of theirs."""
+    if not is_nasbench201(genotype.space):
+        return {}
+    return {"nasbench201_index": architecture_index(operations_of(genotype))}
+
+
 def algorithm(
     experiment: Experiment, mask: SpaceMask, per_epoch: int
 ) -> tuple[oneshot.FirstOrderDarts, Any]:
     """The one-shot algorithm of a configuration, and its learning rate schedule."""
     config: SearchConfig = experiment.config.search
-    network = Supernet(
+    network = get_supernet(
         mask,
         config.channels,
         config.layers,

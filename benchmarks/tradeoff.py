@@ -1,0 +1,185 @@
+"""What pruning costs and what it gains, level by level: rows for docs/tradeoff.md.
+
+    python -m benchmarks.tradeoff --space=nasbench201 --images=cifar10_subset.npz \\
+        --table=nb201_cifar10.csv.gz --out=nasbench201.jsonl
+    python -m benchmarks.tradeoff --space=darts --images=cifar10_subset.npz \\
+        --out=darts.jsonl
+    python -m benchmarks.tradeoff_report --rows=nasbench201.jsonl --out=tradeoff
+
+A row is one strategy, level and seed: pruning, a search on what is left, and the
+accuracy of what was found, looked up or retrained. Rows that the file has are not
+computed again, so a run that was stopped goes on. The network that is searched, the
+images and the steps are of a size that two cores can do: see the flags.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from benchmarks import tradeoff_run as run
+from nas_jax import data
+from nas_jax.pruning import STRATEGIES
+from nas_jax.spaces import Genotype, SpaceMask, get_space
+from nas_jax.tabular import load_table
+
+FLAGS = flags.FLAGS
+LEVELS = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875)
+flags.DEFINE_enum("space", "nasbench201", ["nasbench201", "darts"], "Search space.")
+flags.DEFINE_string("images", None, "npz file with x_train, y_train, x_test, y_test.")
+flags.DEFINE_string("table", "", "CSV of accuracies; without, networks are retrained.")
+flags.DEFINE_string("column", "c10_test", "The table's column, in percent.")
+flags.DEFINE_list("strategies", list(STRATEGIES), "Which; several with commas.")
+flags.DEFINE_list("levels", list(map(str, LEVELS)), "Pruning levels.")
+flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
+flags.DEFINE_integer("image_size", 16, "Images are averaged down to it.")
+flags.DEFINE_integer("channels", 8, "Channels of the supernet.")
+flags.DEFINE_integer("layers", 0, "Its cells; 0: 1 a stage (nasbench201), 5 (darts).")
+flags.DEFINE_integer("batch", 64, "Images in a batch.")
+flags.DEFINE_integer("steps", 390, "Search steps.")
+flags.DEFINE_integer("repeats", 0, "Weights and batches of a score; 0: the strategy's.")
+flags.DEFINE_integer("samples", 300, "Architectures of the strategy `sampled`.")
+flags.DEFINE_list("proxies", [], "Rankers of zero_one_shot and sampled; empty: theirs.")
+flags.DEFINE_integer("retrain_channels", 12, "Channels of a retrained network.")
+flags.DEFINE_integer("retrain_layers", 5, "Its cells.")
+flags.DEFINE_integer("retrain_epochs", 6, "Passes over the training images.")
+flags.DEFINE_boolean("search", True, "Search; without, only masks and what they keep.")
+flags.DEFINE_string("out", None, "JSONL file of rows; those that it has are kept.")
+flags.mark_flags_as_required(["images", "out"])
+
+
+def shrunk(images: data.Dataset, size: int) -> data.Dataset:
+    """The same images, averaged over squares down to a size."""
+    height = images.image_shape[0]
+    if height % size:
+        raise app.UsageError(f"--image_size must divide {height}")
+    side = height // size
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        squares = x.reshape(len(x), size, side, size, side, x.shape[-1])
+        return np.round(squares.mean((2, 4))).astype(np.uint8)
+
+    return data.Dataset.from_arrays(
+        mean(images.x_train),
+        images.y_train,
+        mean(images.x_test),
+        images.y_test,
+        class_names=images.class_names,
+    )
+
+
+def cells() -> Iterator[tuple[str, float, int]]:
+    """Strategy, level and seed of every row, the unpruned space once."""
+    levels = [float(level) for level in FLAGS.levels]
+    for seed in map(int, FLAGS.seeds):
+        if 0.0 in levels:
+            yield "none", 0.0, seed
+        for strategy in FLAGS.strategies:
+            yield from ((strategy, level, seed) for level in levels if level > 0)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Computes the rows that are missing."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+    if unknown := set(FLAGS.strategies) - set(STRATEGIES):
+        raise app.UsageError(f"no strategy {', '.join(sorted(unknown))}")
+    out = Path(FLAGS.out)
+    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
+    rows = [json.loads(line) for line in lines]
+    done = {(r["strategy"], r["level"], r["seed"]) for r in rows}
+    accuracies = {}
+    if FLAGS.table:
+        table = load_table(FLAGS.table, columns=[FLAGS.column])
+        column = table.columns[FLAGS.column].tolist()
+        accuracies = dict(zip(table.architectures, column, strict=True))
+    study = run.Study(
+        space=get_space(FLAGS.space),
+        images=shrunk(data.load("npz", path=FLAGS.images), FLAGS.image_size),
+        channels=FLAGS.channels,
+        layers=FLAGS.layers or (1 if FLAGS.space == "nasbench201" else 5),
+        batch_size=FLAGS.batch,
+        steps=FLAGS.steps,
+        proxies=tuple(FLAGS.proxies),
+        repeats=FLAGS.repeats,
+        samples=FLAGS.samples,
+    )
+    scores: dict[tuple[str, int], run.Scores] = {}
+    searched: dict[SpaceMask, tuple[int, Genotype, run.Row]] = {}
+    for strategy, level, seed in cells():
+        if (strategy, level, seed) in done:
+            continue
+        known = scores.setdefault((strategy, seed), run.Scores())
+        mask, pruned = run.prune(study, strategy, level, seed, known)
+        row: run.Row = {
+            "space": FLAGS.space,
+            "strategy": strategy,
+            "level": level,
+            "seed": seed,
+            "kept": mask.num_kept,
+            "kept_fraction": mask.kept_fraction,
+            "mask": mask.to_dict(),
+            **pruned,
+        }
+        if FLAGS.search:
+            # Levels may leave the same operations: 1 of 5 at three of them.
+            before = searched.get(mask)
+            if before is None or before[0] != seed:
+                searched[mask] = seed, *run.search(study, mask, seed)
+            _, genotype, found = searched[mask]
+            row |= {"genotype": str(genotype), **found}
+            if accuracies:
+                row["accuracy"] = accuracies[str(genotype)]
+            else:
+                row |= run.retrain(
+                    study,
+                    genotype,
+                    seed,
+                    channels=FLAGS.retrain_channels,
+                    layers=FLAGS.retrain_layers,
+                    epochs=FLAGS.retrain_epochs,
+                )
+        if accuracies:
+            row |= run.looked_up(accuracies, mask)
+        row["setting"] = setting(study)
+        with out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(
+            f"{time.strftime('%H:%M:%S')} {strategy} {level:g} seed {seed}: "
+            f"{mask.num_kept} kept, "
+            + ", ".join(f"{k} {row[k]:.4g}" for k in SHOWN if row.get(k) is not None),
+            flush=True,
+        )
+
+
+SHOWN = ("prune_seconds", "search_seconds", "kept_mean", "valid_accuracy", "accuracy")
+
+
+def setting(study: run.Study) -> run.Row:
+    """What figures depend on beside strategy, level and seed."""
+    return {
+        "channels": study.channels,
+        "layers": study.layers,
+        "image_shape": list(study.images.image_shape),
+        "num_train": study.images.num_train,
+        "batch_size": study.batch_size,
+        "dtype": "float32",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "cpu_count": os.cpu_count(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(main))

@@ -1,0 +1,273 @@
+"""The pruning loop: score, drop, and again, until the target is met."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from nas_jax.errors import ConfigError
+from nas_jax.proxies import get_proxy
+from nas_jax.pruning.candidates import Live, Operation, members
+from nas_jax.pruning.rankers import GetBatch, Ranker, RankerScores
+from nas_jax.pruning.result import (
+    PruneResult,
+    ScoredRound,
+    explain,
+    warnings_of,
+)
+from nas_jax.pruning.selection import Target, lowest, shortest_that_fits
+from nas_jax.pruning.strategy import Round, Strategy
+from nas_jax.spaces import NONE, SpaceMask
+
+CHUNK = 16
+"""Most candidates in a call of the compiled program: what a killed run loses."""
+HALF = Target()
+"""The paper's level: half of each edge's operations."""
+
+
+class Journal(Protocol):
+    """Keeps scores, so that a run that was killed goes on where it was."""
+
+    def read(self, index: int) -> tuple[np.ndarray, float] | None:
+        """Scores `[chunk, rankers]` and seconds of a chunk; None if not scored yet."""
+
+    def write(self, index: int, scores: np.ndarray, seconds: float) -> None:
+        """Keeps the scores of a chunk; called in the order of the index."""
+
+
+def prune(
+    mask: SpaceMask,
+    strategy: Strategy,
+    batches: GetBatch,
+    *,
+    key: jax.Array,
+    num_classes: int,
+    target: Target = HALF,
+    candidates_at_once: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+    journal: Journal | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> PruneResult:
+    """Prune a search space, before any training.
+
+    `none` goes first and without a score where discretisation never selects it. All
+    candidates of all rounds and repeats go through the same compiled programs, in
+    chunks of one size.
+
+    Args:
+        mask: The space, or what an earlier mask keeps of it.
+        strategy: How operations are chosen, see `get_strategy`.
+        batches: Gives images and labels by number and batch size.
+        key: Draws the initial weights, anew for each repeat, and random choices.
+        num_classes: Number of classes.
+        target: Where to stop.
+        candidates_at_once: Candidates that a device computes side by side.
+        devices: Which share the candidates; None is all that there are.
+        journal: Where scores are kept and found again.
+        progress: Called with the numbers of scored candidates and of all.
+
+    Raises:
+        ConfigError: On an unknown proxy, a target out of range, a budget that nothing
+            meets, or a proxy that is not finite on the whole network.
+    """
+    for ranker in strategy.rankers:
+        get_proxy(ranker.proxy)
+    names = [ranker.name for ranker in strategy.rankers]
+    keep = target.keeps(mask)
+    base = mask.drop(
+        (cell, edge, NONE)
+        for cell, edge in keep
+        if NONE not in mask.space.cell(cell).selectable
+        and mask.keeps(cell, edge, NONE)
+        and len(mask.edge(cell, edge)) > keep[cell, edge]
+    )
+    seed = [int(word) for word in jax.random.key_data(key).ravel()]
+    schedule = strategy.schedule(base, keep, np.random.default_rng(seed))
+    step_bytes = functools.cache(target.step_bytes or (lambda mask: 0))
+    budget = target.budget_bytes or 0
+    if target.step_bytes and step_bytes(base) <= budget:
+        schedule = []
+    scoring = _Scoring(
+        strategy, base, batches, key, num_classes, candidates_at_once, devices, journal
+    )
+    scoring.expect(_candidates(base, strategy, schedule), progress)
+    left, warnings = base, list[str]()
+    finished: list[ScoredRound] = []
+    for number, goal in enumerate(schedule):
+        operations = strategy.operations(left, goal)
+        rng = np.random.default_rng([*seed, number])
+        live = strategy.candidates(left, operations, rng)
+        scores = scoring(number, live)
+        importance = strategy.importance(scores, members(live, left, operations), rng)
+        dropped = lowest(
+            left, operations, importance.total, goal, target.min_parametric
+        )
+        fits = step_bytes(left.drop(dropped)) <= budget
+        if target.step_bytes and (fits or number + 1 == len(schedule)):
+            dropped = dropped[: _fewest(left, dropped, step_bytes, budget)]
+        left = left.drop(dropped)
+        finished.append(ScoredRound(operations, importance, left))
+        warnings += warnings_of(finished[-1], names, number + 1)
+        if target.step_bytes and fits:
+            break
+    if target.step_bytes and step_bytes(left) > budget:
+        raise ConfigError(
+            f"the search step needs {step_bytes(left):,} bytes with the "
+            f"{left.num_kept} operations that are left, more than the budget of "
+            f"{budget:,}; allow more, a smaller batch, fewer channels, or remat"
+        )
+    return PruneResult(
+        left,
+        explain(mask, left, finished, names),
+        strategy.name,
+        tuple(names),
+        len(finished),
+        scoring.done,
+        tuple(warnings),
+        step_bytes(left) if target.step_bytes else None,
+        scoring.compile_seconds,
+        scoring.seconds,
+        scoring.peak_bytes,
+    )
+
+
+def _fewest(
+    mask: SpaceMask,
+    dropped: Sequence[Operation],
+    step_bytes: Callable[[SpaceMask], int],
+    budget: int,
+) -> int:
+    """How many of the drops, in their order, a budget takes."""
+    return shortest_that_fits(
+        len(dropped), lambda count: step_bytes(mask.drop(dropped[:count])), budget
+    )
+
+
+def _candidates(
+    mask: SpaceMask, strategy: Strategy, schedule: Sequence[Round]
+) -> list[int]:
+    """Candidates of each round; which operations go does not change their number."""
+    left = {
+        (cell.name, edge): len(mask.edge(cell.name, edge))
+        for cell in mask.space.cells
+        for edge in range(len(cell.edges))
+    }
+    counts = []
+    for goal in schedule:
+        removable = sum(left[e] for e in goal if left[e] > goal[e])
+        counts.append(strategy.count(removable))
+        left |= {e: min(left[e], keep) for e, keep in goal.items()}
+    return counts
+
+
+class _Scoring:
+    """Scores of whole rounds, chunk by chunk.
+
+    Attributes:
+        done: Candidates scored, padding left out.
+        seconds: Seconds of scoring, with those that a journal tells of.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        mask: SpaceMask,
+        batches: GetBatch,
+        key: jax.Array,
+        num_classes: int,
+        at_once: int,
+        devices: Sequence[jax.Device] | None,
+        journal: Journal | None,
+    ) -> None:
+        self._strategy, self._batches, self._key = strategy, batches, key
+        self._journal = journal
+        self._mask = mask
+        self._make = functools.partial(
+            RankerScores,
+            strategy.rankers,
+            mask,
+            num_classes,
+            at_once=at_once,
+            devices=devices,
+        )
+        self._scorer: RankerScores | None = None
+        self._chunk = 1
+        self._index = 0
+        self._total = 0
+        self._progress: Callable[[int, int], Any] | None = None
+        self.done = 0
+        self.seconds = 0.0
+
+    def expect(
+        self, counts: Sequence[int], progress: Callable[[int, int], Any] | None
+    ) -> None:
+        """Candidates of each round, of one repeat."""
+        self._chunk = max(1, min(CHUNK, max(counts, default=1)))
+        self._total = sum(counts) * self._strategy.repeats
+        self._progress = progress
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds to trace and compile in this process."""
+        return self._scorer.compile_seconds if self._scorer else 0.0
+
+    @property
+    def peak_bytes(self) -> int:
+        """Memory of the largest program; 0 where nothing was scored here."""
+        return self._scorer.peak_bytes if self._scorer else 0
+
+    def __call__(self, number: int, live: Live) -> np.ndarray:
+        """Scores `[repeats, candidates, rankers]` of a round.
+
+        Raises:
+            ConfigError: A proxy has no finite score of the whole network.
+        """
+        count = len(next(iter(live.values())))
+        repeats, rankers = self._strategy.repeats, self._strategy.rankers
+        scores = np.empty((repeats, count if rankers else 0, len(rankers)))
+        for repeat in range(repeats if rankers else 0):
+            for start in range(0, count, self._chunk):
+                # The last chunk is filled up with the first candidate.
+                index = np.arange(start, start + self._chunk)
+                index[index >= count] = 0
+                part = {name: array[index] for name, array in live.items()}
+                rows = min(self._chunk, count - start)
+                chunk = self._scored(number * repeats + repeat, repeat, part)[:rows]
+                scores[repeat, start : start + rows] = chunk
+                if start == 0 and self._strategy.scores_whole:
+                    _check_whole(chunk[0], rankers)
+                self.done += rows
+                if self._progress is not None:
+                    self._progress(self.done, self._total)
+        return scores
+
+    def _scored(self, batch: int, repeat: int, live: Live) -> np.ndarray:
+        known = self._journal.read(self._index) if self._journal else None
+        if known is None:
+            if self._scorer is None:
+                self._scorer = self._make(chunk=self._chunk)
+            before, start = self._scorer.compile_seconds, time.perf_counter()
+            key = jax.random.fold_in(self._key, repeat)
+            scores = self._scorer(key, self._batches, batch, live)
+            compiling = self._scorer.compile_seconds - before
+            known = scores, time.perf_counter() - start - compiling
+            if self._journal is not None:
+                self._journal.write(self._index, *known)
+        self._index += 1
+        self.seconds += known[1]
+        return known[0]
+
+
+def _check_whole(whole: np.ndarray, rankers: Sequence[Ranker]) -> None:
+    for ranker, value in zip(rankers, whole, strict=True):
+        if not np.isfinite(value) or value == 0:
+            raise ConfigError(
+                f"proxy {ranker.name!r} is {value} on the whole supernet, so it "
+                "cannot rank operations; choose other proxies, a batch without "
+                "repeated images, or a smaller network"
+            )

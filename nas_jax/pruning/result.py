@@ -1,0 +1,197 @@
+"""What pruning found, why, and what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas_jax.pruning.candidates import Operation
+from nas_jax.pruning.importance import Importance
+from nas_jax.spaces import NONE, SpaceMask
+
+NEVER_SELECTED = "never selected at discretisation"
+TIES = 0.5
+"""A ranker that gives more than this share of candidates one and the same change is
+worth a warning."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredOperation:
+    """Why an operation was kept or dropped.
+
+    Attributes:
+        cell: Cell name.
+        edge: Edge index.
+        source: State at the edge's start.
+        target: Node at the edge's end.
+        operation: Operation name.
+        kept: Whether the mask keeps it.
+        score: Importance, of the round that it was last scored in; None if unscored.
+        score_std: Standard deviation of the importance over repeats.
+        scores: Each ranker's own figure, mean over repeats.
+        scores_std: Its standard deviation over repeats.
+        round: The round that dropped it, or that scored it last, from 1; 0 for none.
+        margin: How far the score is from the nearest one of the same edge and round
+            with the other fate: of a kept operation from the best that was dropped, of
+            a dropped one from the worst that was kept. None where there is none.
+        reason: Why it has no score; empty where it has one.
+    """
+
+    cell: str
+    edge: int
+    source: int
+    target: int
+    operation: str
+    kept: bool
+    score: float | None
+    score_std: float | None
+    scores: dict[str, float]
+    scores_std: dict[str, float]
+    round: int
+    margin: float | None
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PruneResult:
+    """What pruning found and what it cost.
+
+    Attributes:
+        mask: The operations that are kept.
+        operations: One entry for each operation of the space, in canonical order.
+        strategy: Name of the strategy.
+        proxies: Names of the rankers' proxies.
+        rounds: Rounds that were run.
+        candidates: Networks that were scored, all rounds and repeats together.
+        warnings: What to know before the result is trusted.
+        step_bytes: Bytes of the search step, where pruning was to a budget.
+        compile_seconds: Seconds to compile the scoring programs.
+        score_seconds: Seconds to score all candidates, earlier sessions included.
+        peak_memory_bytes: Memory of the largest scoring program; 0 where nothing was
+            scored.
+    """
+
+    mask: SpaceMask
+    operations: tuple[ScoredOperation, ...]
+    strategy: str
+    proxies: tuple[str, ...]
+    rounds: int
+    candidates: int
+    warnings: tuple[str, ...]
+    step_bytes: int | None
+    compile_seconds: float
+    score_seconds: float
+    peak_memory_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredRound:
+    """A finished round.
+
+    Attributes:
+        operations: Those that might go.
+        importance: Their importance.
+        mask: What is left after the round.
+    """
+
+    operations: Sequence[Operation]
+    importance: Importance
+    mask: SpaceMask
+
+
+def explain(
+    start: SpaceMask,
+    end: SpaceMask,
+    rounds: Sequence[ScoredRound],
+    names: Sequence[str],
+) -> tuple[ScoredOperation, ...]:
+    """One row for each operation of the space.
+
+    Args:
+        start: What pruning started from.
+        end: What it kept.
+        rounds: What was scored, in order.
+        names: Names of the rankers.
+    """
+    scored: dict[Operation, tuple[int, int]] = {}
+    for number, finished in enumerate(rounds):
+        for index, operation in enumerate(finished.operations):
+            scored[operation] = (number, index)
+    rows = []
+    for cell, edge, op in start.space.operations():
+        source, target = start.space.cell(cell).edges[edge]
+        kept = end.keeps(cell, edge, op)
+        place = (cell, edge, source, target, op, kept)
+        if (cell, edge, op) in scored:
+            number, i = scored[cell, edge, op]
+            found = rounds[number].importance
+            rows.append(
+                ScoredOperation(
+                    *place,
+                    score=float(found.total[i]),
+                    score_std=float(found.spread[i]),
+                    scores=_by_name(names, found.parts[i]),
+                    scores_std=_by_name(names, found.parts_spread[i]),
+                    round=number + 1,
+                    margin=_margin(rounds[number], i),
+                    reason="",
+                )
+            )
+            continue
+        reason = "the edge keeps all that it has"
+        if not start.keeps(cell, edge, op):
+            reason = "not in the mask that pruning started from"
+        elif not kept:
+            reason = NEVER_SELECTED if op == NONE else "drawn at random"
+        rows.append(ScoredOperation(*place, None, None, {}, {}, 0, None, reason))
+    return tuple(rows)
+
+
+def warnings_of(finished: ScoredRound, names: Sequence[str], number: int) -> list[str]:
+    """Where a ranker of a round cannot tell its candidates apart.
+
+    Args:
+        finished: The round.
+        names: Names of the rankers.
+        number: The round, from 1.
+    """
+    found = []
+    for name, column in zip(names, finished.importance.parts.T, strict=True):
+        where = f"round {number}: {name}"
+        bad = ~np.isfinite(column)
+        if bad.any():
+            cell, edge, op = finished.operations[int(np.argmax(bad))]
+            found.append(
+                f"{where} is not finite without {int(bad.sum())} of {len(column)} "
+                f"operations, such as {op} on edge {edge} of {cell}; they went first"
+            )
+        values, counts = np.unique(np.round(column[~bad], 12), return_counts=True)
+        if len(values) == 1 and len(column) > 1:
+            found.append(
+                f"{where} cannot tell the candidates apart: each removal changes it by "
+                f"{values[0]:g}"
+            )
+        elif counts.size and counts.max() > TIES * len(column):
+            found.append(
+                f"{where} gives {int(counts.max())} of {len(column)} candidates the "
+                f"same change, {values[np.argmax(counts)]:g}"
+            )
+    return found
+
+
+def _margin(finished: ScoredRound, index: int) -> float | None:
+    cell, edge, op = finished.operations[index]
+    kept = finished.mask.keeps(cell, edge, op)
+    others = [
+        abs(finished.importance.total[index] - finished.importance.total[i])
+        for i, (c, e, o) in enumerate(finished.operations)
+        if (c, e) == (cell, edge) and finished.mask.keeps(c, e, o) != kept
+    ]
+    finite = [float(value) for value in others if np.isfinite(value)]
+    return min(finite, default=None)
+
+
+def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    return dict(zip(names, map(float, values), strict=True))

@@ -1,0 +1,76 @@
+"""Search spaces as a configuration names them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas_jax.cli import stages
+from nas_jax.config import DataConfig, ExperimentConfig
+from nas_jax.config_rules import SPACES, problems
+from nas_jax.errors import MaskError
+from nas_jax.spaces import ROBUST_DARTS, SpaceMask, get_mask, get_space
+from nas_jax.spaces import SPACES as WHOLE
+
+
+def config(name: str) -> ExperimentConfig:
+    images = DataConfig(source="synthetic", image_size=16, num_train=256, num_test=8)
+    made = ExperimentConfig(data=images)
+    made.space.name = name
+    return made
+
+
+def test_every_space_can_be_named() -> None:
+    assert set(SPACES) == {*WHOLE, *ROBUST_DARTS}
+
+
+@pytest.mark.parametrize("name", ["darts", "nasbench201", "s1", "s2", "s3"])
+def test_a_search_starts_from_the_published_operations(name: str) -> None:
+    _, space, start = stages.load_data(config(name))
+    assert start == get_mask(name) and start.space == space
+
+
+def test_s4_has_an_operation_that_no_network_computes() -> None:
+    with pytest.raises(MaskError, match="no network computes noise"):
+        stages.load_data(config("s4"))
+
+
+def test_a_mask_file_takes_from_the_published_operations(tmp_path: Path) -> None:
+    file = tmp_path / "mask.json"
+    darts = get_space("darts")
+    separable = [o for o in darts.operations() if o[2] == "skip_connect"]
+    file.write_text(SpaceMask.full(darts).drop(separable).to_json())
+    made = config("s2")
+    made.space.mask = str(file)
+    _, _, start = stages.load_data(made)
+    ops = {edge for edges in start.kept for edge in edges}
+    assert ops == {("sep_conv_3x3",)}
+    # A file without any operation of S2 on an edge cuts it.
+    cells = json.loads(SpaceMask.full(darts).to_json())
+    cells["cells"]["normal"][3] = ["max_pool_3x3"]
+    file.write_text(json.dumps(cells))
+    with pytest.raises(MaskError, match="edge 3 .* keeps no operation"):
+        stages.load_data(made)
+
+
+def test_nodes_can_be_chosen_in_darts_alone() -> None:
+    made = config("nasbench201")
+    made.space.num_nodes = 2
+    with pytest.raises(MaskError, match="num_nodes is 2"):
+        stages.load_data(made)
+
+
+@pytest.mark.parametrize("stage", ["search", "retrain"])
+def test_layers_of_nasbench201_are_cells_of_a_stage(stage: str) -> None:
+    made = config("nasbench201")
+    getattr(made, stage).layers = 1
+    made.prune.layers = 1
+    assert problems(made) == []
+    getattr(made, stage).layers = 0
+    (problem,) = problems(made)
+    assert problem == f"{stage}.layers is 0: it must be 1 or more"
+    made.space.name = "darts"
+    found = problems(made)
+    assert len(found) == 2 and all("2 or more" in problem for problem in found)

@@ -1,0 +1,411 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas_jax.errors import ConfigError
+from nas_jax.proxies import Batch, get_proxy
+from nas_jax.proxies.layerwise import sum_over_weights
+from nas_jax.pruning import (
+    PruneResult,
+    SupernetSize,
+    Target,
+    operations_to_keep,
+    prune,
+    zero_one_shot,
+)
+from nas_jax.pruning.result import NEVER_SELECTED
+from nas_jax.spaces import NONE, SpaceMask, darts_space
+
+CONVS = ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
+SPACE = darts_space(2, ("none", *CONVS))
+FULL = SpaceMask.full(SPACE)
+SMALL = SpaceMask.full(darts_space(1, ("none", *CONVS)))
+# Three cells: one normal and two reduction cells.
+LAYERS = 3
+PLACES = {"normal": 1, "reduce": 2}
+RNG = np.random.default_rng(0)
+WORTH = {c.name: RNG.permutation(25).reshape(5, 5) + 1.0 for c in SPACE.cells}
+
+
+def a_batch(number: int, size: int) -> Batch:
+    images = jnp.full((size, 8, 8, 1), number, jnp.float32)
+    return Batch(images, jnp.arange(size) % 2)
+
+
+def no_batch(number: int, size: int) -> Batch:
+    raise AssertionError("nothing is scored")
+
+
+def run(
+    mask: SpaceMask,
+    proxies: tuple[str, ...],
+    *,
+    level: float = 0.5,
+    repeats: int = 1,
+    rounds: int = 1,
+    batches: Any = a_batch,
+    **options: Any,
+) -> PruneResult:
+    strategy = zero_one_shot(
+        SupernetSize(2, LAYERS),
+        proxies=proxies,
+        batch_size=2,
+        repeats=repeats,
+        rounds=rounds,
+    )
+    settings = {"key": jax.random.key(0), "num_classes": 2, "target": Target(level)}
+    return prune(mask, strategy, batches, **settings | options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def proxies(register: Callable[..., None], worth_proxy: Callable[..., Any]) -> None:
+    ones = {c.name: np.ones((2, 5)) for c in SMALL.space.cells}
+    by_place = {k: 1 + np.arange(10.0).reshape(2, 5) for k in ones}
+    register("worth", worth_proxy(FULL, LAYERS, WORTH))
+    register("all_equal", worth_proxy(SMALL, LAYERS, ones))
+    register("later_is_better", worth_proxy(SMALL, LAYERS, by_place))
+    register("not_a_number", lambda network, batch, key: jnp.full((), jnp.nan))
+    register("nothing", lambda network, batch, key: jnp.zeros(()))
+    register(
+        "magnitude",
+        lambda network, batch, key: sum_over_weights(
+            jnp.abs, lambda s: s, network.live, network.params
+        ),
+    )
+    register("negative", lambda *a: -worth_proxy(SMALL, LAYERS, by_place)(*a))
+    register("same", lambda network, batch, key: jnp.ones(()))
+    register(
+        "negative_params",
+        lambda *a: 1e6 - get_proxy("params").score(*a),
+    )
+
+    def broken(network: Any, batch: Batch, key: jax.Array) -> jax.Array:
+        alive = [
+            jnp.sum(live[f"{CONVS[3]}_pointwise_1"])
+            for name, live in network.live.items()
+            if name.startswith("cell")
+        ]
+        # Four cells' worth of two edges: one removal takes one or two away.
+        whole = jnp.sum(jnp.stack(alive)) == 2 * LAYERS
+        worth = worth_proxy(SMALL, LAYERS, by_place)(network, batch, key)
+        return jnp.where(whole, worth, jnp.nan)
+
+    register("broken_without_the_last", broken)
+    register("image", lambda network, batch, key: 1 + jnp.max(batch.images))
+
+
+@pytest.fixture(scope="module")
+def by_worth(proxies: None) -> PruneResult:
+    return run(FULL, ("worth",))
+
+
+def best(cell: str, edge: int, ops: tuple[str, ...], keep: int) -> tuple[str, ...]:
+    worth = dict(zip(SPACE.cell(cell).ops, WORTH[cell][edge], strict=True))
+    chosen = sorted(ops, key=lambda op: -worth[op])[:keep]
+    return tuple(op for op in ops if op in chosen)
+
+
+@pytest.mark.parametrize(
+    ("level", "kept"),
+    [(0.0, 8), (0.25, 6), (0.5, 4), (0.625, 3), (0.75, 2), (0.875, 1), (0.99, 1)],
+)
+def test_operations_to_keep_of_eight(level: float, kept: int) -> None:
+    assert operations_to_keep(8, level) == kept
+
+
+def test_operations_to_keep_rounds_down_and_keeps_one() -> None:
+    assert operations_to_keep(5, 0.5) == 2
+    assert operations_to_keep(7, 0.3) == 4
+    # 10 * (1 - 0.9) is 0.9999999999999998 in floating point.
+    assert operations_to_keep(10, 0.9) == 1
+    assert operations_to_keep(100, 0.9) == 10
+    assert operations_to_keep(1, 0.5) == 1
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.0, 1.5, float("nan"), float("inf")])
+def test_a_level_outside_is_refused(level: float) -> None:
+    with pytest.raises(ConfigError, match="pruning level .* below 1"):
+        operations_to_keep(8, level)
+    with pytest.raises(ConfigError, match="pruning level"):
+        run(FULL, ("worth",), level=level)
+
+
+def test_the_most_important_operations_are_kept(by_worth: PruneResult) -> None:
+    # Half of five operations is two, and `none` is not one of them.
+    for cell in SPACE.cells:
+        for edge in range(5):
+            assert by_worth.mask.edge(cell.name, edge) == best(
+                cell.name, edge, CONVS, 2
+            )
+    assert by_worth.mask.kept_fraction == 2 / 5
+
+
+def test_rows_are_complete_and_in_canonical_order(by_worth: PruneResult) -> None:
+    rows = by_worth.operations
+    assert [(r.cell, r.edge, r.operation) for r in rows] == list(SPACE.operations())
+    total = 100 + sum(PLACES[c] * WORTH[c][:, 1:].sum() for c in PLACES)
+    for row in rows:
+        assert (row.source, row.target) == SPACE.cell(row.cell).edges[row.edge]
+        assert row.kept == by_worth.mask.keeps(row.cell, row.edge, row.operation)
+        if row.operation == NONE:
+            assert (row.kept, row.round) == (False, 0)
+            assert row.score is row.score_std is row.margin is None
+            assert row.scores == row.scores_std == {}
+            assert row.reason == NEVER_SELECTED
+            continue
+        column = SPACE.cell(row.cell).ops.index(row.operation)
+        expected = PLACES[row.cell] * WORTH[row.cell][row.edge, column] / total
+        assert row.score == pytest.approx(expected, rel=1e-3)
+        assert row.scores == {"worth": row.score}
+        assert (row.score_std, row.round, row.reason) == (0.0, 1, "")
+        assert row.scores_std == {"worth": 0.0}
+        # By how much it was better than the best that went, or worse than the worst
+        # that stayed.
+        ordered = sorted(WORTH[row.cell][row.edge, 1:])
+        other = ordered[1] if row.kept else ordered[2]
+        apart = abs(WORTH[row.cell][row.edge, column] - other)
+        margin = PLACES[row.cell] * apart / total
+        assert row.margin == pytest.approx(margin, rel=1e-2)
+
+
+def test_costs_are_reported(by_worth: PruneResult) -> None:
+    assert (by_worth.strategy, by_worth.proxies) == ("zero_one_shot", ("worth",))
+    assert (by_worth.rounds, by_worth.candidates) == (1, 1 + 2 * 5 * 4)
+    assert (by_worth.warnings, by_worth.step_bytes) == ((), None)
+    assert by_worth.compile_seconds > 0 and by_worth.score_seconds > 0
+    assert by_worth.peak_memory_bytes > 0
+
+
+def test_a_search_space_that_is_pruned_already(
+    register: Callable[..., None], worth_proxy: Callable[..., Any]
+) -> None:
+    # The best operation of one edge is gone, and another edge has two left: on it
+    # nothing needs to go.
+    gone = ("normal", 0, best("normal", 0, CONVS, 1)[0])
+    start = FULL.drop([gone, *(("reduce", 2, op) for op in (NONE, *CONVS[:2]))])
+    register("worth_of_start", worth_proxy(start, LAYERS, WORTH))
+    result = run(start, ("worth_of_start",))
+    assert result.mask <= start
+    left = tuple(op for op in CONVS if op != gone[2])
+    assert result.mask.edge("normal", 0) == best("normal", 0, left, 2)
+    assert result.mask.edge("reduce", 2) == CONVS[2:]
+    rows = {(r.cell, r.edge, r.operation): r for r in result.operations}
+    assert rows[gone].reason == "not in the mask that pruning started from"
+    assert rows["reduce", 2, CONVS[3]].reason == "the edge keeps all that it has"
+    assert rows["reduce", 2, CONVS[3]].kept
+    assert rows["reduce", 2, CONVS[3]].score is None
+
+
+def test_level_0_scores_nothing_and_keeps_all() -> None:
+    result = run(FULL, ("worth",), level=0.0, batches=no_batch)
+    assert result.mask == FULL
+    assert all(r.kept and r.score is None and r.reason for r in result.operations)
+    assert result.compile_seconds == result.score_seconds == 0
+    assert result.peak_memory_bytes == 0
+
+
+def test_none_goes_first_and_without_a_score() -> None:
+    # A fifth of five operations is `none` alone.
+    result = run(FULL, ("worth",), level=0.2, batches=no_batch)
+    assert all(ops == CONVS for cell in result.mask.kept for ops in cell)
+
+
+def test_of_equal_operations_the_later_go() -> None:
+    result = run(SMALL, ("all_equal",))
+    assert all(ops == CONVS[:2] for cell in result.mask.kept for ops in cell)
+
+
+def test_a_negative_score_counts_by_its_size() -> None:
+    # Every removal raises the negative score: then the least worth is kept.
+    assert run(SMALL, ("later_is_better",)).mask.edge("reduce", 1) == CONVS[2:]
+    result = run(SMALL, ("negative",))
+    assert result.mask.edge("reduce", 1) == CONVS[:2]
+    assert all(r.score is None or r.score < 0 for r in result.operations)
+
+
+def test_scores_of_several_proxies_are_added() -> None:
+    names = ("all_equal", "later_is_better")
+    both = run(SMALL, names)
+    single = [run(SMALL, (name,)) for name in names]
+    for row, *parts in zip(
+        both.operations, *(s.operations for s in single), strict=True
+    ):
+        if row.score is not None:
+            assert [*row.scores] == [*names]
+            assert row.score == pytest.approx(sum(p.score for p in parts), rel=1e-5)
+
+
+@settings(max_examples=10)
+@given(level=st.floats(0, 1, exclude_max=True))
+def test_every_edge_keeps_as_many_as_the_level_says(level: float) -> None:
+    result = run(SMALL, ("later_is_better",), level=level)
+    keep = operations_to_keep(5, level)
+    for cell in result.mask.kept:
+        for ops in cell:
+            assert len(ops) == keep >= 1
+            if keep < 5:
+                assert ops == CONVS[4 - keep :]
+
+
+def test_the_same_key_gives_the_same_result() -> None:
+    steps: list[tuple[int, int]] = []
+
+    def note(done: int, total: int) -> None:
+        steps.append((done, total))
+
+    first, again, other = (
+        run(SMALL, ("magnitude",), key=jax.random.key(k), repeats=2, progress=p)
+        for k, p in ((7, note), (7, None), (8, None))
+    )
+    assert (first.mask, first.operations) == (again.mask, again.operations)
+    assert first.operations != other.operations
+    # The whole and 16 candidates, twice, in chunks of 16.
+    assert steps == [(16, 34), (17, 34), (33, 34), (34, 34)]
+    # Each repeat draws weights of its own.
+    assert all(r.score_std is None or r.score_std > 0 for r in first.operations)
+
+
+def test_each_repeat_has_a_batch_of_its_own() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def batches(number: int, size: int) -> Batch:
+        asked.append((number, size))
+        return a_batch(number, size)
+
+    run(SMALL, ("image",), repeats=3, batches=batches)
+    assert list(dict.fromkeys(asked)) == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_rounds_score_what_is_left() -> None:
+    # With two of each node's operations alive, the worth of one is another.
+    result = run(FULL, ("worth",), rounds=2, target=Target(keep=1))
+    assert result.rounds == 2
+    assert result.candidates == (1 + 10 * 4) + (1 + 10 * 2)
+    rows = {(r.cell, r.edge, r.operation): r for r in result.operations}
+    for cell in SPACE.cells:
+        for edge in range(5):
+            order = [*best(cell.name, edge, CONVS, 4)]
+            order.sort(
+                key=lambda op: (
+                    -WORTH[cell.name][edge, SPACE.cell(cell.name).ops.index(op)]
+                )
+            )
+            assert result.mask.edge(cell.name, edge) == (order[0],)
+            rounds = [rows[cell.name, edge, op].round for op in order]
+            assert rounds == [2, 2, 1, 1]
+    # The second round's whole is what the first left.
+    left = 100 + sum(
+        PLACES[c] * sum(sorted(row[1:])[-2:]).item() for c in PLACES for row in WORTH[c]
+    )
+    row = rows["normal", 0, best("normal", 0, CONVS, 1)[0]]
+    assert row.score == pytest.approx(max(WORTH["normal"][0, 1:]) / left, rel=1e-3)
+
+
+class Pages(dict[int, tuple[np.ndarray, float]]):
+    """A journal in memory."""
+
+    def read(self, index: int) -> tuple[np.ndarray, float] | None:
+        return self.get(index)
+
+    def write(self, index: int, scores: np.ndarray, seconds: float) -> None:
+        assert index == len(self)
+        self[index] = (scores, seconds)
+
+
+def test_a_journal_spares_what_was_scored() -> None:
+    whole = Pages()
+    first = run(SMALL, ("magnitude",), repeats=2, journal=whole)
+    assert len(whole) == 4
+    # Killed after the third of four chunks.
+    part = Pages({i: whole[i] for i in range(3)})
+    again = run(SMALL, ("magnitude",), repeats=2, journal=part)
+    assert (again.mask, again.operations) == (first.mask, first.operations)
+    np.testing.assert_array_equal(part[3][0], whole[3][0])
+    done = run(SMALL, ("magnitude",), repeats=2, journal=whole, batches=no_batch)
+    assert done.operations == first.operations
+    assert done.score_seconds == pytest.approx(first.score_seconds)
+
+
+def test_a_budget_takes_no_more_than_it_needs() -> None:
+    sizes: list[int] = []
+
+    def step_bytes(mask: SpaceMask) -> int:
+        sizes.append(mask.num_kept)
+        return 100 * mask.num_kept
+
+    target = Target(budget_bytes=2550, step_bytes=step_bytes)
+    result = run(FULL, ("worth",), target=target)
+    # 25 operations fit, of 50; `none` went from each edge first.
+    assert result.mask.num_kept == 25
+    assert result.step_bytes == 2500
+    assert len(sizes) == len(set(sizes)) <= 5
+    # Each edge has lost its least important ones, evenly but for the last few.
+    left = [len(ops) for cell in result.mask.kept for ops in cell]
+    assert set(left) == {2, 3}
+    for cell in SPACE.cells:
+        for edge in range(5):
+            ops = result.mask.edge(cell.name, edge)
+            assert ops == best(cell.name, edge, CONVS, len(ops))
+
+
+def test_a_budget_that_the_space_meets_prunes_nothing_but_none() -> None:
+    target = Target(
+        budget_bytes=1400, step_bytes=lambda mask: 1000 + 10 * mask.num_kept
+    )
+    result = run(FULL, ("worth",), target=target, batches=no_batch)
+    assert result.mask.num_kept == 40 and result.step_bytes == 1400
+
+
+def test_a_budget_that_nothing_meets_is_refused() -> None:
+    target = Target(budget_bytes=100, step_bytes=lambda mask: 10 * mask.num_kept + 1)
+    with pytest.raises(ConfigError, match=r"needs 101 bytes with the 10 .* of 100"):
+        run(FULL, ("worth",), target=target)
+
+
+def test_a_floor_of_convolutions() -> None:
+    space = darts_space(1, ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3"))
+    mask = SpaceMask.full(space)
+    target = Target(keep=1, min_parametric=1)
+    # The removal of either pool changes nothing, so convolutions are worth more than
+    # they; "negative_params" wants them gone.
+    free, floored = (
+        run(mask, ("negative_params",), target=t) for t in (Target(keep=1), target)
+    )
+    for cell in space.cells:
+        kept = [free.mask.edge(cell.name, edge)[0] for edge in (0, 1)]
+        assert "sep_conv_3x3" not in kept
+        kept = [floored.mask.edge(cell.name, edge)[0] for edge in (0, 1)]
+        assert kept.count("sep_conv_3x3") == 1
+
+
+def test_rankers_that_cannot_tell_candidates_apart_are_warned_of() -> None:
+    result = run(SMALL, ("same", "later_is_better"))
+    assert any("same cannot tell the candidates apart" in w for w in result.warnings)
+    assert not any("later_is_better" in warning for warning in result.warnings)
+
+
+def test_an_operation_without_a_finite_score_goes_first() -> None:
+    result = run(SMALL, ("broken_without_the_last",))
+    assert all(CONVS[3] not in ops for cell in result.mask.kept for ops in cell)
+    assert any("not finite without 4 of 16" in w for w in result.warnings)
+    rows = [r for r in result.operations if r.operation == CONVS[3]]
+    assert all(np.isnan(r.score) and not r.kept for r in rows)
+
+
+@pytest.mark.parametrize(("name", "value"), [("not_a_number", "nan"), ("nothing", "0")])
+def test_a_proxy_that_cannot_rank_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"proxy '{name}' is {value}"):
+        run(SMALL, ("all_equal", name))
+
+
+def test_an_unknown_proxy_is_refused_before_any_work() -> None:
+    with pytest.raises(ConfigError, match="unknown proxy 'snap'"):
+        run(FULL, ("worth", "snap"), level=0.0)

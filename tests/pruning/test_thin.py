@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nas_jax.networks.thin_darts import ThinDarts
+from nas_jax.proxies import Batch, get_proxy
+from nas_jax.pruning import Target, get_strategy, prune
+from nas_jax.pruning.candidates import leave_one_out
+from nas_jax.pruning.te_nas import TE_NAS_REGIONS
+from nas_jax.pruning.thin import live_thin_layers, scored_thin
+from nas_jax.spaces import SpaceMask, darts_space
+
+OPS = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
+MASK = SpaceMask.full(darts_space(1, OPS))
+NETWORK = ThinDarts(MASK.space, 3)
+IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype(np.float32)
+BATCH = Batch(jnp.asarray(IMAGES), jnp.arange(6) % 3)
+
+
+def batches(number: int, size: int) -> Batch:
+    images = np.random.default_rng(number).normal(size=(size, 8, 8, 3))
+    return Batch(jnp.asarray(images, jnp.float32), jnp.arange(size) % 3)
+
+
+def test_live_layers_are_those_of_the_edges() -> None:
+    params = NETWORK.init(jax.random.key(0), 3)
+    live = MASK.drop([("reduce", 1, "skip_connect"), ("normal", 0, "sep_conv_3x3")])
+    weights = {k: v / v.sum(1, keepdims=True) for k, v in live.arrays().items()}
+    layers = live_thin_layers(NETWORK, params, weights)
+    assert jax.tree.structure(layers) == jax.tree.structure(params)
+    np.testing.assert_array_equal(layers["reduce"]["skip_connect"]["scale"], [1, 0])
+    stage = layers["normal"]["sep_conv_3x3"]["stage_1"]
+    np.testing.assert_array_equal(stage["depthwise"], [0, 1])
+    assert layers["classifier"]["kernel"] == layers["normal"]["preprocess_0"]["scale"]
+
+
+def test_rows_side_by_side_give_the_same_kernel() -> None:
+    params = NETWORK.init(jax.random.key(0), 3)
+
+    def score(params: Any, rows: int) -> jax.Array:
+        network = scored_thin(NETWORK, params, MASK.arrays())
+        assert network.rows_at_once > 1
+        changed = dataclasses.replace(network, rows_at_once=rows, _shared={})
+        return get_proxy("ntk_eigen").score(changed, BATCH, jax.random.key(0))
+
+    both = [jax.jit(score, static_argnums=1)(params, rows) for rows in (16, 1)]
+    np.testing.assert_allclose(*both, rtol=1e-5)
+
+
+def test_a_dead_operation_is_as_good_as_none() -> None:
+    # The same parameters in a space without skips: their edges' weights are halves.
+    small = darts_space(1, ("max_pool_3x3", "sep_conv_3x3"))
+    params = NETWORK.init(jax.random.key(0), 3)
+    fewer = dict(params)
+    fewer["reduce"] = {k: v for k, v in params["reduce"].items() if k != "skip_connect"}
+    live = MASK.drop(
+        (cell, edge, "skip_connect") for cell in ("normal", "reduce") for edge in (0, 1)
+    )
+
+    def scores(network: ThinDarts, params: Any, live: Any) -> jax.Array:
+        scored = scored_thin(network, params, live)
+        layers = sum(jnp.sum(layer) for layer in jax.tree.leaves(scored.live))
+        names = ("ntk_cond", "nwot", "nngp_mean")
+        key = jax.random.key(0)
+        return jnp.stack(
+            [layers, *(get_proxy(n).score(scored, BATCH, key) for n in names)]
+        )
+
+    run = jax.jit(scores, static_argnums=0)
+    dead = run(NETWORK, params, live.arrays())
+    absent = run(ThinDarts(small, 3), fewer, SpaceMask.full(small).arrays())
+    np.testing.assert_allclose(dead, absent, rtol=1e-3)
+
+
+def test_regions_tell_candidates_apart() -> None:
+    bare = ThinDarts(MASK.space, 3, stem=False)
+    params = bare.init(jax.random.key(0), 1)
+    live = leave_one_out(MASK, [("normal", 0, "sep_conv_3x3")])
+
+    @jax.jit
+    def count(live: dict[str, jax.Array]) -> jax.Array:
+        network = scored_thin(bare, params, live)
+        return TE_NAS_REGIONS.score(network, BATCH, jax.random.key(0))
+
+    whole, without = (float(count({k: v[i] for k, v in live.items()})) for i in (0, 1))
+    assert 1 < without < whole <= 3000
+
+
+@pytest.mark.parametrize("name", ["te_nas", "ete_nas"])
+def test_thin_strategies_prune(name: str) -> None:
+    strategy = get_strategy(name, MASK.space)
+    strategy.repeats = 1
+    result = prune(
+        MASK,
+        strategy,
+        batches,
+        key=jax.random.key(0),
+        num_classes=3,
+        target=Target(keep=1),
+    )
+    assert result.mask.num_kept == 4
+    # Up to three operations of an edge go at once: one round.
+    assert (result.rounds, result.candidates) == (1, 1 + 12)
+    rows = [row for row in result.operations if row.round]
+    assert len(rows) == 12
+    assert all(np.isfinite(list(row.scores.values())).all() for row in rows)
