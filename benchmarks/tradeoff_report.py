@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("rows", None, "JSONL file that benchmarks.tradeoff wrote.")
+flags.DEFINE_list("rows", None, "JSONL files that benchmarks.tradeoff wrote.")
 flags.DEFINE_string("out", None, "Name of the plot, without .svg.")
 flags.mark_flags_as_required(["rows", "out"])
 
@@ -105,7 +105,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                     shift = 0.008 * (number - 2.5) if level else 0
                     deviation = np.std(values, ddof=1) if len(values) > 1 else 0
                     points.append((level + shift, np.mean(values), deviation))
-            if any(other == strategy for other, _ in groups):
+            # Without a row of its own, a strategy has the unpruned point alone.
+            if any(level for level, *_ in points):
                 x, y, error = zip(*points, strict=True)
                 axis.errorbar(
                     x,
@@ -133,8 +134,11 @@ def main(argv: Sequence[str]) -> None:
     """Prints the table and draws the plot."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
-    lines = Path(FLAGS.rows).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = [
+        json.loads(line)
+        for name in FLAGS.rows
+        for line in Path(name).read_text(encoding="utf-8").splitlines()
+    ]
     order = ["none", *COLOURS]
     rows.sort(key=lambda r: (order.index(r["strategy"]), r["level"], r["seed"]))
     print(table(rows))

@@ -232,8 +232,7 @@ def test_diff_names_what_differs() -> None:
     new.name = "other"
     assert diff(old, new) == [
         'name: "experiment", now "other"',
-        'prune.proxies: [], '
-        'now ["snip"]',
+        'prune.proxies: [], now ["snip"]',
         "search.epochs: 50, now 3",
     ]
 

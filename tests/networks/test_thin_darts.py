@@ -13,6 +13,15 @@ from nas_jax.spaces import SearchSpace, darts_space, nasbench201_space
 from tests.networks import thin_reference
 
 SPACE = darts_space(2)
+# Both pools, and a convolution of each kind and size.
+OPS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "dil_conv_5x5",
+)
 
 
 def random_weights(seed: int, space: SearchSpace = SPACE) -> dict[str, np.ndarray]:
@@ -35,7 +44,7 @@ def test_equal_to_the_plain_network(
     stem: bool, size: int, depth: int, nodes: int
 ) -> None:
     rng = np.random.default_rng(0)
-    space = darts_space(nodes)
+    space = darts_space(nodes, OPS)
     with jax.enable_x64(True):
         network = ThinDarts(space, 4, stem=stem)
         params = jax.tree.map(
