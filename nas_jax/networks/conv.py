@@ -17,6 +17,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from nas_jax.networks.depthwise import enlarge
@@ -48,13 +49,9 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _conv(stride: int, x: jax.Array, w: jax.Array) -> jax.Array:
-    few = x.shape[-1] < WIDE
-    return lax.platform_dependent(
-        x,
-        w,
-        cpu=functools.partial(conv_by_rows if few else conv_by_xla, stride),
-        default=functools.partial(conv_by_xla, stride),
-    )
+    # Whatever the platform: inside of a loop, JAX (0.10) mixes up the residuals of a
+    # second derivative where the function asks for the platform, or calls jnp.pad.
+    return (conv_by_rows if x.shape[-1] < WIDE else conv_by_xla)(stride, x, w)
 
 
 def conv_by_xla(stride: int, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -91,9 +88,13 @@ def _row_patches(x: jax.Array, k: int, stride: int) -> jax.Array:
     """Side by side what a kernel's k columns read: `[B, H + 2p, ceil(W / s), k C]`."""
     pad = k // 2
     width = -(-x.shape[2] // stride)
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    # lax alone: see `_conv`.
+    edge = ((0, 0, 0), (pad, pad, 0), (pad, pad, 0), (0, 0, 0))
+    padded = lax.pad(x, np.zeros((), x.dtype), edge)
     stop = (width - 1) * stride + 1
-    return jnp.concatenate([padded[:, :, j : j + stop : stride] for j in range(k)], -1)
+    return lax.concatenate(
+        [lax.slice_in_dim(padded, j, j + stop, stride, axis=2) for j in range(k)], 3
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -27,11 +27,18 @@ from nas_jax.networks.observed import Observed
 from nas_jax.networks.operations import CONV_OPS, NETWORK_OPS, POOL_OPS, ConvOp
 from nas_jax.networks.plan import SKIP
 from nas_jax.networks.thin_layers import conv_norm, mix_operations, relu, unstack
+from nas_jax.networks.thin_params import (
+    array,
+    kaiming_fan_out,
+    operation_shapes,
+    with_norm,
+)
 from nas_jax.networks.thin_windows import (
     avg_pool,
     max_pool,
     patches,
     separately,
+    split,
     total,
 )
 from nas_jax.spaces import CellSpec, SearchSpace
@@ -39,7 +46,7 @@ from nas_jax.spaces import CellSpec, SearchSpace
 Params = Mapping[str, Any]
 Initialisation = Literal["default", "kaiming_normal_fan_out"]
 
-POOLS: dict[str, Callable[[jax.Array, int, int], jax.Array]] = {
+POOLS: dict[str, Callable[[jax.Array, tuple[int, int], int, int], jax.Array]] = {
     "avg_pool_3x3": avg_pool,
     "max_pool_3x3": max_pool,
 }
@@ -97,21 +104,21 @@ class ThinDarts:
         params: dict[str, Any] = {}
         if self.stem:
             width = self.channels
-            params["stem"] = _with_norm(
+            params["stem"] = with_norm(
                 (width,), kernel=(STEM_SIZE, STEM_SIZE, image_channels, width)
             )
         before = width
         for cell, channels in zip(self.space.cells, self._widths, strict=True):
             params[cell.name] = {
-                "preprocess_0": _with_norm((channels,), kernel=(before, channels)),
-                "preprocess_1": _with_norm((channels,), kernel=(width, channels)),
-                **_operations(cell, channels, self._halves(cell)),
+                "preprocess_0": with_norm((channels,), kernel=(before, channels)),
+                "preprocess_1": with_norm((channels,), kernel=(width, channels)),
+                **operation_shapes(cell, channels, self._halves(cell)),
             }
             before, width = width, channels * len(cell.output)
-        params["last"] = _with_norm((width,))
+        params["last"] = with_norm((width,))
         params["classifier"] = {
-            "kernel": _array(width, self.num_classes),
-            "bias": _array(self.num_classes),
+            "kernel": array(width, self.num_classes),
+            "bias": array(self.num_classes),
         }
         return params
 
@@ -135,7 +142,7 @@ class ThinDarts:
         paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
         keys = jax.random.split(key, len(paths))
         values = [
-            _kaiming_fan_out(keys[i], path[-1].key, shape)
+            kaiming_fan_out(keys[i], path[-1].key, shape)
             for i, (path, shape) in enumerate(paths)
         ]
         params: dict[str, Any] = jax.tree_util.tree_unflatten(tree, values)
@@ -180,62 +187,6 @@ class ThinDarts:
 
     def _halves(self, cell: CellSpec) -> bool:
         return cell == self.space.cells[1]
-
-
-def _array(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
-def _with_norm(
-    size: tuple[int, ...], **kernels: tuple[int, ...]
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of kernels by name and of a normalisation behind them."""
-    shapes = {name: _array(*shape) for name, shape in kernels.items()}
-    return {**shapes, "scale": _array(*size), "shift": _array(*size)}
-
-
-def _operations(cell: CellSpec, channels: int, halves: bool) -> dict[str, Any]:
-    """Shapes of the parameters of a cell's operations, by their names."""
-    edges = len(cell.edges)
-    params: dict[str, Any] = {}
-    for op in cell.ops:
-        if op in CONV_OPS:
-            k = CONV_OPS[op].kernel
-            params[op] = {
-                f"stage_{stage}": _with_norm(
-                    (edges, channels),
-                    depthwise=(edges, k, k, channels),
-                    pointwise=(edges, channels, channels),
-                )
-                for stage in CONV_OPS[op].stages
-            }
-        elif op == SKIP and halves:
-            halved = sum(source < cell.num_inputs for source, _ in cell.edges)
-            half = channels // 2
-            params[op] = _with_norm(
-                (halved, channels),
-                pointwise_even=(halved, channels, half),
-                pointwise_odd=(halved, channels, channels - half),
-            )
-    return params
-
-
-def _kaiming_fan_out(
-    key: jax.Array, name: str, shape: jax.ShapeDtypeStruct
-) -> jax.Array:
-    """N(0, 2 / fan out) for a weight; the constants of normalisations and biases.
-
-    PyTorch's fan out is the first axis of its weight times the pixels of the kernel:
-    for a depthwise convolution, too, all its channels.
-    """
-    if name in ("scale", "shift", "bias"):
-        return jnp.full(shape.shape, float(name == "scale"), shape.dtype)
-    fan_out = shape.shape[-1]
-    if name == "depthwise":
-        fan_out *= shape.shape[-3] * shape.shape[-2]
-    elif len(shape.shape) == 4:  # the stem's
-        fan_out *= shape.shape[0] * shape.shape[1]
-    return jax.random.normal(key, shape.shape, shape.dtype) * (2 / fan_out) ** 0.5
 
 
 class _Forward:
@@ -316,13 +267,16 @@ class _Forward:
         stride: int,
     ) -> list[jax.Array]:
         """What a state `[C, H, W * B]` adds to each of the N nodes that read it."""
-        x = x[None]
+        size = (x.shape[-2], x.shape[-1] // self._batch)
+        whole = x = x[None]
+        if stride > 1:
+            x = split(x, size, self._batch, stride)
         active = relu(x)
         shared, sums, readers = [], [], jnp.zeros(())
         for op, weight in weights.items():
             live = (weight > 0).astype(float)
             if op in POOL_OPS:
-                shared.append((weight, POOLS[op](x, self._batch, stride)[0]))
+                shared.append((weight, POOLS[op](x, size, self._batch, stride)[0]))
             elif op == SKIP and stride == 1:
                 shared.append((weight, x[0]))
             elif op == SKIP:
@@ -332,7 +286,7 @@ class _Forward:
                 conv = CONV_OPS[op]
                 sums.append(self._convolve(conv, active, params[op], weight, stride))
                 readers += jnp.sum(live)
-        self._note(x, readers[None])
+        self._note(whole, readers[None])
         if shared:
             matrix = jnp.stack([weight for weight, _ in shared], 1)
             sums.append(mix_operations(matrix, [y for _, y in shared]))
@@ -369,22 +323,18 @@ class _Forward:
         return x
 
     def _halve(self, x: jax.Array, params: Params, weight: jax.Array) -> jax.Array:
-        """Factorised reduction of N edges, weighted; an odd image is padded with 0.
+        """Factorised reduction of N edges, weighted, from phases of what they read.
 
         Two 1x1 convolutions of stride 2, the second one pixel further down and right,
         are one of both their inputs, with blocks of zeros.
         """
-        channels, height, row = x.shape[1:]
-        pixels = x.reshape(channels, height, -1, self._batch)
-        odd = ((0, 0), (0, height % 2), (0, pixels.shape[2] % 2), (0, 0))
-        pixels = jnp.pad(pixels, odd)
-        both = jnp.concatenate([pixels[:, ::2, ::2], pixels[:, 1::2, 1::2]])
+        both = jnp.concatenate([x[:, :, 0], x[:, :, -1]], axis=1)
         even_kernel, odd_kernel = params["pointwise_even"], params["pointwise_odd"]
         widths = even_kernel.shape[-1], odd_kernel.shape[-1]
         upper = jnp.pad(even_kernel, ((0, 0), (0, 0), (0, widths[1])))
         lower = jnp.pad(odd_kernel, ((0, 0), (0, 0), (widths[0], 0)))
         y, variance = conv_norm(
-            both.reshape(1, 2 * channels, both.shape[1], -1),
+            both,
             None,
             jnp.concatenate([upper, lower], axis=1),
             params["scale"] * weight[:, None],

@@ -53,7 +53,8 @@ def conv_norm(
     algorithm 1.
 
     Args:
-        x: `[N, C, H, W * B]`, or `[1, C, H, W * B]` for edges that share their input.
+        x: `[N, C, H, W * B]`, or `[1, C, H, W * B]` for edges that share their input;
+            its phases (see `split`) for a stride of 2.
         depthwise: `[N, k, k, C]`, k odd, see `convolve`; None for a 1x1 convolution.
         pointwise: `[N, C, D]`.
         scale: `[N, D]`.
@@ -122,7 +123,7 @@ def _conv_norm_bwd(how, saved, cotangents):  # type: ignore[no-untyped-def]
     if norm == "batch":
         centre, slope = shift_bar / pixels, scale_bar / pixels
         sums -= jnp.stack([jnp.sum(r, -1) for r in rows])[..., None] * _tap(centre)
-        sums -= _correlate(rows, unit) * _tap(slope)
+        sums -= _correlate_once(rows, unit) * _tap(slope)
     sums *= _tap(scale * rate)
     x_bar = separately(
         _channel_cotangent, y, unit, centre, slope, scale * rate, pointwise
@@ -132,8 +133,7 @@ def _conv_norm_bwd(how, saved, cotangents):  # type: ignore[no-untyped-def]
     else:
         pointwise_bar = jnp.sum(taps(depthwise)[..., None] * sums, 1)
         depthwise_bar = jnp.sum(sums * pointwise[:, None], -1).reshape(depthwise.shape)
-        size = (x.shape[2], x.shape[3] // batch)
-        x_bar = spread(x_bar, depthwise, size, batch, stride, dilation)
+        x_bar = spread(x_bar, depthwise, x.shape[0] == 1, batch, stride, dilation)
     if x.shape[0] == 1 and x_bar.shape[0] > 1:
         x_bar = separately(lambda x: total(list(x))[None], x_bar)
     return x_bar, depthwise_bar, pointwise_bar, scale_bar, shift_bar
@@ -175,6 +175,13 @@ def _correlate(rows: list[jax.Array], y: jax.Array) -> jax.Array:
         y = y.reshape(edges, channels, -1)
         sums = jnp.stack([_products(y[n], r) for n, r in enumerate(flat)])
     return jnp.moveaxis(sums.reshape(edges, channels, *rows[0].shape[:2]), 1, -1)
+
+
+def _correlate_once(rows: list[jax.Array], y: jax.Array) -> jax.Array:
+    """`_correlate` where there is but one y: the rows stay as they are."""
+    y = y.reshape(*y.shape[:2], -1)
+    rows = rows * len(y) if len(rows) == 1 else rows
+    return jnp.stack([r @ y[n].T for n, r in enumerate(rows)])
 
 
 @jax.custom_vjp
