@@ -23,7 +23,7 @@ def scored_thin(
     """The candidate that keeps the live operations, as proxies see it.
 
     All live operations of an edge weigh the same. Without a stem, the network reads
-    the first channel of what it is given.
+    images of one channel.
 
     Args:
         network: The thin network whose operations are the candidates.
