@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.torch_darts import Stem
 from nas_jax.spaces import NONE, SearchSpace
 
 CHANNELS = 1
@@ -174,19 +175,6 @@ class Cell(nn.Module):
 
 def _total(terms: Sequence[Tensor]) -> Tensor:
     return sum(terms[1:], terms[0])
-
-
-class Stem(nn.Module):
-    """3x3 convolution and normalisation."""
-
-    def __init__(self, image_channels: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(image_channels, outputs, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """`[B, image channels, H, W] -> [B, outputs, H, W]`."""
-        return self.norm(self.conv(images))
 
 
 class ThinDarts(nn.Module):

@@ -92,10 +92,18 @@ def prune(
     budget = target.budget_bytes or 0
     if target.step_bytes and step_bytes(base) <= budget:
         schedule = []
-    scoring = _Scoring(
-        strategy, base, batches, key, num_classes, candidates_at_once, devices, journal
+    counts = _candidates(base, strategy, schedule)
+    make_scorer = functools.partial(
+        RankerScores,
+        strategy.rankers,
+        base,
+        num_classes,
+        chunk=max(1, min(CHUNK, max(counts, default=1))),
+        at_once=candidates_at_once,
+        devices=devices,
     )
-    scoring.expect(_candidates(base, strategy, schedule), progress)
+    total = sum(counts) * strategy.repeats
+    scoring = _Scoring(strategy, make_scorer, batches, key, total, journal, progress)
     left, warnings = base, list[str]()
     finished: list[ScoredRound] = []
     for number, goal in enumerate(schedule):
@@ -176,40 +184,22 @@ class _Scoring:
     def __init__(
         self,
         strategy: Strategy,
-        mask: SpaceMask,
+        make_scorer: functools.partial[RankerScores],
         batches: GetBatch,
         key: jax.Array,
-        num_classes: int,
-        at_once: int,
-        devices: Sequence[jax.Device] | None,
+        total: int,
         journal: Journal | None,
+        progress: Callable[[int, int], Any] | None,
     ) -> None:
         self._strategy, self._batches, self._key = strategy, batches, key
-        self._journal = journal
-        self._mask = mask
-        self._make = functools.partial(
-            RankerScores,
-            strategy.rankers,
-            mask,
-            num_classes,
-            at_once=at_once,
-            devices=devices,
-        )
+        self._journal, self._progress, self._total = journal, progress, total
+        # Not before it is needed: a journal may have all scores.
+        self._make_scorer = make_scorer
         self._scorer: RankerScores | None = None
-        self._chunk = 1
+        self._chunk: int = make_scorer.keywords["chunk"]
         self._index = 0
-        self._total = 0
-        self._progress: Callable[[int, int], Any] | None = None
         self.done = 0
         self.seconds = 0.0
-
-    def expect(
-        self, counts: Sequence[int], progress: Callable[[int, int], Any] | None
-    ) -> None:
-        """Candidates of each round, of one repeat."""
-        self._chunk = max(1, min(CHUNK, max(counts, default=1)))
-        self._total = sum(counts) * self._strategy.repeats
-        self._progress = progress
 
     @property
     def compile_seconds(self) -> float:
@@ -250,7 +240,7 @@ class _Scoring:
         known = self._journal.read(self._index) if self._journal else None
         if known is None:
             if self._scorer is None:
-                self._scorer = self._make(chunk=self._chunk)
+                self._scorer = self._make_scorer()
             before, start = self._scorer.compile_seconds, time.perf_counter()
             key = jax.random.fold_in(self._key, repeat)
             scores = self._scorer(key, self._batches, batch, live)

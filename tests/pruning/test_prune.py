@@ -4,113 +4,40 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_jax.errors import ConfigError
-from nas_jax.proxies import Batch, get_proxy
-from nas_jax.proxies.layerwise import sum_over_weights
-from nas_jax.pruning import (
-    PruneResult,
-    SupernetSize,
-    Target,
-    operations_to_keep,
-    prune,
-    zero_one_shot,
-)
+from nas_jax.proxies import Batch
+from nas_jax.pruning import PruneResult, Target, operations_to_keep
 from nas_jax.pruning.result import NEVER_SELECTED
-from nas_jax.spaces import NONE, SpaceMask, darts_space
-
-CONVS = ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
-SPACE = darts_space(2, ("none", *CONVS))
-FULL = SpaceMask.full(SPACE)
-SMALL = SpaceMask.full(darts_space(1, ("none", *CONVS)))
-# Three cells: one normal and two reduction cells.
-LAYERS = 3
-PLACES = {"normal": 1, "reduce": 2}
-RNG = np.random.default_rng(0)
-WORTH = {c.name: RNG.permutation(25).reshape(5, 5) + 1.0 for c in SPACE.cells}
-
-
-def a_batch(number: int, size: int) -> Batch:
-    images = jnp.full((size, 8, 8, 1), number, jnp.float32)
-    return Batch(images, jnp.arange(size) % 2)
-
-
-def no_batch(number: int, size: int) -> Batch:
-    raise AssertionError("nothing is scored")
-
-
-def run(
-    mask: SpaceMask,
-    proxies: tuple[str, ...],
-    *,
-    level: float = 0.5,
-    repeats: int = 1,
-    rounds: int = 1,
-    batches: Any = a_batch,
-    **options: Any,
-) -> PruneResult:
-    strategy = zero_one_shot(
-        SupernetSize(2, LAYERS),
-        proxies=proxies,
-        batch_size=2,
-        repeats=repeats,
-        rounds=rounds,
-    )
-    settings = {"key": jax.random.key(0), "num_classes": 2, "target": Target(level)}
-    return prune(mask, strategy, batches, **settings | options)
+from nas_jax.spaces import NONE
+from tests.pruning.handmade import (
+    CONVS,
+    FULL,
+    LAYERS,
+    PLACES,
+    SMALL,
+    SPACE,
+    WORTH,
+    a_batch,
+    best,
+    no_batch,
+    register_all,
+    run,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def proxies(register: Callable[..., None], worth_proxy: Callable[..., Any]) -> None:
-    ones = {c.name: np.ones((2, 5)) for c in SMALL.space.cells}
-    by_place = {k: 1 + np.arange(10.0).reshape(2, 5) for k in ones}
-    register("worth", worth_proxy(FULL, LAYERS, WORTH))
-    register("all_equal", worth_proxy(SMALL, LAYERS, ones))
-    register("later_is_better", worth_proxy(SMALL, LAYERS, by_place))
-    register("not_a_number", lambda network, batch, key: jnp.full((), jnp.nan))
-    register("nothing", lambda network, batch, key: jnp.zeros(()))
-    register(
-        "magnitude",
-        lambda network, batch, key: sum_over_weights(
-            jnp.abs, lambda s: s, network.live, network.params
-        ),
-    )
-    register("negative", lambda *a: -worth_proxy(SMALL, LAYERS, by_place)(*a))
-    register("same", lambda network, batch, key: jnp.ones(()))
-    register(
-        "negative_params",
-        lambda *a: 1e6 - get_proxy("params").score(*a),
-    )
-
-    def broken(network: Any, batch: Batch, key: jax.Array) -> jax.Array:
-        alive = [
-            jnp.sum(live[f"{CONVS[3]}_pointwise_1"])
-            for name, live in network.live.items()
-            if name.startswith("cell")
-        ]
-        # Four cells' worth of two edges: one removal takes one or two away.
-        whole = jnp.sum(jnp.stack(alive)) == 2 * LAYERS
-        worth = worth_proxy(SMALL, LAYERS, by_place)(network, batch, key)
-        return jnp.where(whole, worth, jnp.nan)
-
-    register("broken_without_the_last", broken)
-    register("image", lambda network, batch, key: 1 + jnp.max(batch.images))
+    register_all(register, worth_proxy)
 
 
 @pytest.fixture(scope="module")
 def by_worth(proxies: None) -> PruneResult:
     return run(FULL, ("worth",))
-
-
-def best(cell: str, edge: int, ops: tuple[str, ...], keep: int) -> tuple[str, ...]:
-    worth = dict(zip(SPACE.cell(cell).ops, WORTH[cell][edge], strict=True))
-    chosen = sorted(ops, key=lambda op: -worth[op])[:keep]
-    return tuple(op for op in ops if op in chosen)
 
 
 @pytest.mark.parametrize(
@@ -307,83 +234,6 @@ def test_rounds_score_what_is_left() -> None:
     )
     row = rows["normal", 0, best("normal", 0, CONVS, 1)[0]]
     assert row.score == pytest.approx(max(WORTH["normal"][0, 1:]) / left, rel=1e-3)
-
-
-class Pages(dict[int, tuple[np.ndarray, float]]):
-    """A journal in memory."""
-
-    def read(self, index: int) -> tuple[np.ndarray, float] | None:
-        return self.get(index)
-
-    def write(self, index: int, scores: np.ndarray, seconds: float) -> None:
-        assert index == len(self)
-        self[index] = (scores, seconds)
-
-
-def test_a_journal_spares_what_was_scored() -> None:
-    whole = Pages()
-    first = run(SMALL, ("magnitude",), repeats=2, journal=whole)
-    assert len(whole) == 4
-    # Killed after the third of four chunks.
-    part = Pages({i: whole[i] for i in range(3)})
-    again = run(SMALL, ("magnitude",), repeats=2, journal=part)
-    assert (again.mask, again.operations) == (first.mask, first.operations)
-    np.testing.assert_array_equal(part[3][0], whole[3][0])
-    done = run(SMALL, ("magnitude",), repeats=2, journal=whole, batches=no_batch)
-    assert done.operations == first.operations
-    assert done.score_seconds == pytest.approx(first.score_seconds)
-
-
-def test_a_budget_takes_no_more_than_it_needs() -> None:
-    sizes: list[int] = []
-
-    def step_bytes(mask: SpaceMask) -> int:
-        sizes.append(mask.num_kept)
-        return 100 * mask.num_kept
-
-    target = Target(budget_bytes=2550, step_bytes=step_bytes)
-    result = run(FULL, ("worth",), target=target)
-    # 25 operations fit, of 50; `none` went from each edge first.
-    assert result.mask.num_kept == 25
-    assert result.step_bytes == 2500
-    assert len(sizes) == len(set(sizes)) <= 5
-    # Each edge has lost its least important ones, evenly but for the last few.
-    left = [len(ops) for cell in result.mask.kept for ops in cell]
-    assert set(left) == {2, 3}
-    for cell in SPACE.cells:
-        for edge in range(5):
-            ops = result.mask.edge(cell.name, edge)
-            assert ops == best(cell.name, edge, CONVS, len(ops))
-
-
-def test_a_budget_that_the_space_meets_prunes_nothing_but_none() -> None:
-    target = Target(
-        budget_bytes=1400, step_bytes=lambda mask: 1000 + 10 * mask.num_kept
-    )
-    result = run(FULL, ("worth",), target=target, batches=no_batch)
-    assert result.mask.num_kept == 40 and result.step_bytes == 1400
-
-
-def test_a_budget_that_nothing_meets_is_refused() -> None:
-    target = Target(budget_bytes=100, step_bytes=lambda mask: 10 * mask.num_kept + 1)
-    with pytest.raises(ConfigError, match=r"needs 101 bytes with the 10 .* of 100"):
-        run(FULL, ("worth",), target=target)
-
-
-def test_a_floor_of_convolutions() -> None:
-    space = darts_space(1, ("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3"))
-    mask = SpaceMask.full(space)
-    target = Target(keep=1, min_parametric=1)
-    # The removal of either pool changes nothing, so convolutions are worth more than
-    # they; "negative_params" wants them gone.
-    free, floored = (
-        run(mask, ("negative_params",), target=t) for t in (Target(keep=1), target)
-    )
-    for cell in space.cells:
-        kept = [free.mask.edge(cell.name, edge)[0] for edge in (0, 1)]
-        assert "sep_conv_3x3" not in kept
-        kept = [floored.mask.edge(cell.name, edge)[0] for edge in (0, 1)]
-        assert kept.count("sep_conv_3x3") == 1
 
 
 def test_rankers_that_cannot_tell_candidates_apart_are_warned_of() -> None:
