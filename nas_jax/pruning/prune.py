@@ -73,7 +73,8 @@ def prune(
 
     Raises:
         ConfigError: On an unknown proxy, a target out of range, a budget that nothing
-            meets, or a proxy that is not finite on the whole network.
+            meets, a proxy that is not finite on the whole network, or a journal of
+            another pruning.
     """
     for ranker in strategy.rankers:
         get_proxy(ranker.proxy)
@@ -238,7 +239,9 @@ class _Scoring:
 
     def _scored(self, batch: int, repeat: int, live: Live) -> np.ndarray:
         known = self._journal.read(self._index) if self._journal else None
-        if known is None:
+        if known is not None:
+            _check_known(known[0], (self._chunk, len(self._strategy.rankers)))
+        else:
             if self._scorer is None:
                 self._scorer = self._make_scorer()
             before, start = self._scorer.compile_seconds, time.perf_counter()
@@ -251,6 +254,14 @@ class _Scoring:
         self._index += 1
         self.seconds += known[1]
         return known[0]
+
+
+def _check_known(scores: np.ndarray, shape: tuple[int, int]) -> None:
+    if scores.shape != shape:
+        raise ConfigError(
+            f"the scores that were kept have shape {scores.shape}; {shape} belong to a "
+            "chunk of these candidates: they are of another pruning, remove them"
+        )
 
 
 def _check_whole(whole: np.ndarray, rankers: Sequence[Ranker]) -> None:

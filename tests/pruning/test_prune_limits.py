@@ -53,6 +53,12 @@ def test_a_journal_spares_what_was_scored() -> None:
     assert done.score_seconds == pytest.approx(first.score_seconds)
 
 
+def test_a_journal_of_another_pruning() -> None:
+    pages = Pages({0: (np.zeros((3, 2)), 1.0)})
+    with pytest.raises(ConfigError, match=r"shape \(3, 2\).*remove them"):
+        run(SMALL, ("magnitude",), repeats=2, journal=pages)
+
+
 def test_a_budget_takes_no_more_than_it_needs() -> None:
     sizes: list[int] = []
 
