@@ -1,4 +1,4 @@
-"""Pruning until the search step fits a device: through a fake compiler and a real one."""
+"""Pruning until the search step fits a device: with a fake compiler, and a real one."""
 
 from __future__ import annotations
 
