@@ -22,7 +22,7 @@ def test_both_stages_are_scaled_to_a_run(tmp_path: Path) -> None:
         f" --train_images=43 --candidates=2 --steps=2 --proxies=params,nwot --out={out}"
     )
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.stage_cost", *flags.split()],
+        [sys.executable, "-m", "benchmarks.stage_cost", *flags.split(), f"--out={out}"],
         cwd=ROOT,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
