@@ -119,10 +119,11 @@ class NasBench201Family(nn.Module):
         if gate is not None:
             gate = gate.reshape(self.cells, edges, *gate.shape[1:])
         # A backward pass computes a cell again: what it stores of all cells goes
-        # through memory four times, which takes a CPU longer.
-        run = jax.checkpoint(
-            functools.partial(_cell, operations, self.norm), prevent_cse=False
-        )
+        # through memory four times, which takes a CPU longer. Not so for the one image
+        # of a network without normalisation (synflow).
+        run: Callable[..., Any] = functools.partial(_cell, operations, self.norm)
+        if self.norm != "identity":
+            run = jax.checkpoint(run, prevent_cse=False)
         x, (sources, variances) = lax.scan(run, x, (params, gate))
         readers = jnp.array([[s == n for s, _ in _CELL.edges] for n in range(3)])
         counts = jnp.tile(readers.astype(x.dtype) @ convs, self.cells)
@@ -265,8 +266,11 @@ def _cell(
             for name in ("scale", "shift")
         }
         y = choose(branches, op, nodes[source], kernels, gate)
-        is_conv = (_areas(op) > 0).astype(jnp.int32)
-        result, variance = choose(norms, is_conv, y, affine)
+        if norm == "identity":  # Nothing to choose: fewer branches to compile.
+            result, variance = _pass_on(y, affine)
+        else:
+            is_conv = (_areas(op) > 0).astype(jnp.int32)
+            result, variance = choose(norms, is_conv, y, affine)
         nodes[target] = nodes[target] + result if target in nodes else result
         variances.append(variance)
     sources = jnp.stack([nodes[n] for n in range(3)])
