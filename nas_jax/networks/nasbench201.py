@@ -119,11 +119,10 @@ class NasBench201Family(nn.Module):
         if gate is not None:
             gate = gate.reshape(self.cells, edges, *gate.shape[1:])
         # A backward pass computes a cell again: what it stores of all cells goes
-        # through memory four times, which takes a CPU longer. Not so for the one image
-        # of a network without normalisation (synflow).
-        run: Callable[..., Any] = functools.partial(_cell, operations, self.norm)
-        if self.norm != "identity":
-            run = jax.checkpoint(run, prevent_cse=False)
+        # through memory four times, which takes a CPU longer.
+        run = jax.checkpoint(
+            functools.partial(_cell, operations, self.norm), prevent_cse=False
+        )
         x, (sources, variances) = lax.scan(run, x, (params, gate))
         readers = jnp.array([[s == n for s, _ in _CELL.edges] for n in range(3)])
         counts = jnp.tile(readers.astype(x.dtype) @ convs, self.cells)
