@@ -100,8 +100,7 @@ def observed_norm(
 ) -> tuple[jax.Array, jax.Array]:
     """Batch normalisation of `[B, H, W, C]` and the variances `[C]` of the batch.
 
-    "running" statistics are those of an untrained network: mean 0 and variance 1. The
-    "identity" has no parameters either, as in the public code of synflow's proxy.
+    "running" statistics are those of an untrained network: mean 0 and variance 1.
 
     Args:
         x: What to normalise.
@@ -111,7 +110,7 @@ def observed_norm(
     wide = jnp.promote_types(x.dtype, jnp.float32)
     variance = scale = jnp.ones(x.shape[-1:], wide)
     shift = jnp.zeros_like(scale)
-    if norm == "identity":
+    if params is None and norm == "identity":
         return x, variance
     if params is not None:
         scale, shift = params["scale"], params["shift"]

@@ -265,11 +265,8 @@ def _cell(
             for name in ("scale", "shift")
         }
         y = choose(branches, op, nodes[source], kernels, gate)
-        if norm == "identity":  # Nothing to choose: fewer branches to compile.
-            result, variance = _pass_on(y, affine)
-        else:
-            is_conv = (_areas(op) > 0).astype(jnp.int32)
-            result, variance = choose(norms, is_conv, y, affine)
+        is_conv = (_areas(op) > 0).astype(jnp.int32)
+        result, variance = choose(norms, is_conv, y, affine)
         nodes[target] = nodes[target] + result if target in nodes else result
         variances.append(variance)
     sources = jnp.stack([nodes[n] for n in range(3)])
