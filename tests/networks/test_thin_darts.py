@@ -128,7 +128,7 @@ def test_edges_are_stacked_by_source() -> None:
 
 
 def test_kaiming_weights_have_the_variance_of_their_fan_out() -> None:
-    network = ThinDarts(darts_space(), 100, channels=16)
+    network = ThinDarts(darts_space(1), 100, channels=16)
     params = jax.jit(lambda key: network.init(key, 3, "kaiming_normal_fan_out"))(
         jax.random.key(0)
     )
