@@ -25,7 +25,6 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
-import numpy as np
 from absl import app, flags
 
 from benchmarks import tradeoff_run as run
@@ -59,26 +58,6 @@ flags.DEFINE_string("out", None, "JSONL file of rows; those that it has are kept
 flags.mark_flags_as_required(["images", "out"])
 
 
-def shrunk(images: data.Dataset, size: int) -> data.Dataset:
-    """The same images, averaged over squares down to a size."""
-    height = images.image_shape[0]
-    if height % size:
-        raise app.UsageError(f"--image_size must divide {height}")
-    side = height // size
-
-    def mean(x: np.ndarray) -> np.ndarray:
-        squares = x.reshape(len(x), size, side, size, side, x.shape[-1])
-        return np.round(squares.mean((2, 4))).astype(np.uint8)
-
-    return data.Dataset.from_arrays(
-        mean(images.x_train),
-        images.y_train,
-        mean(images.x_test),
-        images.y_test,
-        class_names=images.class_names,
-    )
-
-
 def cells() -> Iterator[tuple[str, float, int]]:
     """Strategy, level and seed of every row, the unpruned space once."""
     levels = [float(level) for level in FLAGS.levels]
@@ -106,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
         accuracies = dict(zip(table.architectures, column, strict=True))
     study = run.Study(
         space=get_space(FLAGS.space),
-        images=shrunk(data.load("npz", path=FLAGS.images), FLAGS.image_size),
+        images=run.shrunk(data.load("npz", path=FLAGS.images), FLAGS.image_size),
         channels=FLAGS.channels,
         layers=FLAGS.layers or (1 if FLAGS.space == "nasbench201" else 5),
         batch_size=FLAGS.batch,
@@ -152,7 +131,7 @@ def main(argv: Sequence[str]) -> None:
                 )
         if accuracies:
             row |= run.looked_up(accuracies, mask)
-        row["setting"] = setting(study)
+        row["setting"] = setting(study) | {"proxies": pruned.get("proxies", [])}
         with out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(

@@ -82,6 +82,30 @@ class Study:
         return Batch(pixels, jnp.asarray(self.images.y_train[order[0]]))
 
 
+def shrunk(images: data.Dataset, size: int) -> data.Dataset:
+    """The same images, averaged over squares down to a size.
+
+    Raises:
+        ValueError: The size does not divide theirs.
+    """
+    height = images.image_shape[0]
+    if height % size:
+        raise ValueError(f"image_size {size} must divide {height}")
+    side = height // size
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        squares = x.reshape(len(x), size, side, size, side, x.shape[-1])
+        return np.round(squares.mean((2, 4))).astype(np.uint8)
+
+    return data.Dataset.from_arrays(
+        mean(images.x_train),
+        images.y_train,
+        mean(images.x_test),
+        images.y_test,
+        class_names=images.class_names,
+    )
+
+
 class Scores(dict[int, tuple[np.ndarray, float]]):
     """Scores of a strategy and seed, which levels of pruning share."""
 
@@ -125,6 +149,7 @@ def prune(
         "prune_seconds": result.score_seconds,
         "prune_compile_seconds": result.compile_seconds,
         "candidates": result.candidates,
+        "proxies": list(result.proxies),
         "warnings": list(result.warnings),
     }
 

@@ -57,7 +57,7 @@ def _choose_bwd(branches, saved, result_bar):  # type: ignore[no-untyped-def]
         return jax.vjp(part, _pick(values, wanted))[1](bars)[0]
 
     backs = [functools.partial(back, branch) for branch in branches]
-    found = lax.switch(index, backs, _pick(bars, read), values)
+    found = _choose(tuple(backs), index, _pick(bars, read), values)
     return None, *jax.tree.unflatten(tree, _fill([None] * len(wanted), wanted, found))
 
 

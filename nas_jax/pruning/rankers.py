@@ -16,7 +16,7 @@ import numpy as np
 from nas_jax.networks.layers import Norm
 from nas_jax.proxies import Batch, Proxy, ScoredNetwork, get_proxy
 from nas_jax.pruning.candidates import Live
-from nas_jax.scoring import Scorer
+from nas_jax.scoring import Scorer, compile_all
 from nas_jax.spaces import SpaceMask
 
 ImageShape = tuple[int, int, int]
@@ -79,6 +79,7 @@ class RankerScores:
     Attributes:
         rankers: What scores.
         chunk: Candidates in a call.
+        compile_seconds: Seconds to trace and compile; 0 before the first call.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class RankerScores:
         """
         self.rankers = tuple(rankers)
         self.chunk = chunk
+        self.compile_seconds = 0.0
         self._groups: list[_Group] = []
         kinds: dict[Any, list[int]] = {}
         for index, ranker in enumerate(rankers):
@@ -121,11 +123,6 @@ class RankerScores:
                 devices=devices,
             )
             self._groups.append(_Group(network, scorer, batch_size, columns))
-
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds to trace and compile; 0 before the first call."""
-        return sum(group.scorer.compile_seconds for group in self._groups)
 
     @property
     def peak_bytes(self) -> int:
@@ -148,12 +145,16 @@ class RankerScores:
         Returns:
             `[chunk, rankers]` float64.
         """
-        scores = np.empty((self.chunk, len(self.rankers)))
+        calls = []
         for group in self._groups:
             batch = batches(number, group.batch_size)
             _, height, width, depth = batch.images.shape
             params = group.network.init(key, (height, width, depth))
-            scores[:, group.columns] = group.scorer(params, batch, key, live)
+            calls.append((group.scorer, (params, batch, key, live)))
+        self.compile_seconds += compile_all(calls)
+        scores = np.empty((self.chunk, len(self.rankers)))
+        for group, (scorer, arguments) in zip(self._groups, calls, strict=True):
+            scores[:, group.columns] = scorer(*arguments)
         return scores
 
 

@@ -13,7 +13,7 @@ from nas_jax.pruning.rankers import Ranker
 from nas_jax.pruning.strategy import Round, Strategy
 from nas_jax.spaces import SpaceMask
 
-DEFAULT_PROXIES = ("nwot", "synflow", "snip", "grad_norm", "params")
+DEFAULT_PROXIES = ("nwot", "logsynflow")
 """Rankers of `zero_one_shot`; the paper does not name its own."""
 
 

@@ -75,11 +75,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Pruning:
-    """prune.json; a budget goes before `keep`, and `keep` before the level."""
+    """prune.json; it stopped at a level, at `keep` operations an edge or a budget."""
 
     space: str
     strategy: str
-    level: float
+    level: float | None
     keep: int | None
     budget: Budget | None
     min_parametric: int
@@ -241,7 +241,7 @@ def _pruning(root: Field) -> Pruning:
     pruning = Pruning(
         space=root["space"].text(),
         strategy=root["strategy"].text(),
-        level=root["level"].number(),
+        level=_number(root.get("level")),
         keep=optional_integer(root.get("keep")),
         budget=_budget(root),
         min_parametric=root["min_parametric"].integer(),
@@ -259,6 +259,8 @@ def _pruning(root: Field) -> Pruning:
     )
     if pruning.total != len(operations):
         raise root["total"].error(f"must be the {len(operations)} operations listed")
+    if (pruning.level, pruning.keep, pruning.budget) == (None, None, None):
+        raise root["level"].error("is null, and there is no keep or budget either")
     marked = sum(operation.kept for operation in operations)
     if pruning.kept != marked:
         raise root["kept"].error(f"must be the {marked} operations marked as kept")

@@ -115,6 +115,7 @@ def target(pruning: Pruning) -> str:
         )
     if pruning.keep is not None:
         return f"{_count(pruning.keep, 'operation')} an edge"
+    assert pruning.level is not None, "the reader asks for one of the three"
     return f"level {show(pruning.level)}"
 
 

@@ -3,7 +3,7 @@
 Architectures are data: arrays that a network family reads while it runs, such as masks
 of a supernet or the operations of a cell. Other architectures change values and never
 shapes. Proxies that share no intermediate have a program each, because compile time
-grows faster than the program.
+grows faster than the program; programs are compiled side by side.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import os
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,6 +25,8 @@ from jax.sharding import PartitionSpec as P
 from nas_jax.memory import MemoryUse
 from nas_jax.proxies import Batch, Proxy, ScoredNetwork, get_proxy
 
+Arguments = tuple[Any, Batch, jax.Array, Any]
+"""What a `Scorer` is called with."""
 ARCHITECTURE_AXIS = "architecture"
 MOST_THREADS = 8
 """Programs that run at once on a processor at most: each holds its temporaries."""
@@ -97,35 +99,23 @@ class Scorer:
         Returns:
             `[N, proxies]` float64; NaN or infinite where a proxy fails.
         """
-        count = len(jax.tree.leaves(architectures)[0])
-        threads = min(self._threads, count)
-        # Every device and thread gets equally many: the first ones are computed again.
-        parts = threads * self._mesh.size
-        index = np.arange(-(-count // parts) * parts) % count
-        shares = [
-            jax.tree.map(lambda x, i=index[t::threads]: np.asarray(x)[i], architectures)
-            for t in range(threads)
-        ]
+        self.compile_seconds += compile_all(
+            [(self, (params, batch, key, architectures))]
+        )
+        count, shares = self._shares(architectures)
+        length = len(jax.tree.leaves(shares[0])[0])
         columns: dict[str | Proxy, np.ndarray] = {}
         for group in self._groups:
-            # Only where a proxy needs them: 64-bit numbers take twice the time.
-            x64 = self._has_64_bit and get_proxy(group[0]).float64
-            size = (group, len(index) // threads)
-            if size not in self._compiled:
-                with jax.enable_x64(x64):
-                    self._compiled[size] = self._compile(
-                        group, (params, batch, key, shares[0])
-                    )
-            program = self._compiled[size]
+            program, x64 = self._compiled[group, length], self._x64(group)
 
             def run(share: Any, program: Any = program, x64: bool = x64) -> np.ndarray:
                 with jax.enable_x64(x64):  # Each thread has its own setting.
                     return np.asarray(program(params, batch, key, share))
 
             start = time.perf_counter()
-            with ThreadPoolExecutor(threads) as pool:
+            with ThreadPoolExecutor(len(shares)) as pool:
                 results = list(pool.map(run, shares))
-            scores = np.stack(results, 1).reshape(len(index), -1)[:count]
+            scores = np.stack(results, 1).reshape(length * len(shares), -1)[:count]
             for name, column in zip(group, scores.T, strict=True):
                 columns[name] = column
                 self.seconds[name] += time.perf_counter() - start
@@ -133,28 +123,76 @@ class Scorer:
         ordered = [columns[name] for name in self.proxies]
         return np.stack(ordered, axis=1).astype(np.float64)
 
-    def _compile(self, group: tuple[str | Proxy, ...], arguments: Any) -> Any:
-        start = time.perf_counter()
+    def lower(self, arguments: Arguments) -> Iterator[tuple[Any, jax.stages.Lowered]]:
+        """Traces the programs that a call lacks, each with what it is known by."""
+        params, batch, key, architectures = arguments
+        _, shares = self._shares(architectures)
         split = NamedSharding(self._mesh, P(ARCHITECTURE_AXIS))
         whole = NamedSharding(self._mesh, P())
-        function = functools.partial(_score_all, self._network, group, self._width)
-        if self._mesh.size > 1:
-            function = jax.shard_map(
-                function,
-                mesh=self._mesh,
-                in_specs=(P(), P(), P(), P(ARCHITECTURE_AXIS)),
-                out_specs=P(ARCHITECTURE_AXIS),
-                check_vma=False,
+        for group in self._groups:
+            name = group, len(jax.tree.leaves(shares[0])[0])
+            if name in self._compiled:
+                continue
+            function = functools.partial(_score_all, self._network, group, self._width)
+            if self._mesh.size > 1:
+                function = jax.shard_map(
+                    function,
+                    mesh=self._mesh,
+                    in_specs=(P(), P(), P(), P(ARCHITECTURE_AXIS)),
+                    out_specs=P(ARCHITECTURE_AXIS),
+                    check_vma=False,
+                )
+            jitted = jax.jit(
+                function, in_shardings=(whole, whole, whole, split), out_shardings=split
             )
-        jitted = jax.jit(
-            function, in_shardings=(whole, whole, whole, split), out_shardings=split
-        )
-        compiled = jitted.lower(*arguments).compile()
-        self.compile_seconds += time.perf_counter() - start
+            with jax.enable_x64(self._x64(group)):
+                lowered = jitted.lower(params, batch, key, shares[0])
+            yield name, lowered
+
+    def keep(self, name: Any, compiled: jax.stages.Compiled) -> None:
+        """Keeps a program for calls to come, by what `lower` calls it."""
+        self._compiled[name] = compiled
         memory = MemoryUse.of(compiled)
         if self.memory is None or memory.peak_bytes > self.memory.peak_bytes:
             self.memory = memory
-        return compiled
+
+    def _x64(self, group: tuple[str | Proxy, ...]) -> bool:
+        """Only where a proxy needs them: 64-bit numbers take twice the time."""
+        return self._has_64_bit and get_proxy(group[0]).float64
+
+    def _shares(self, architectures: Any) -> tuple[int, list[Any]]:
+        """Number of architectures, and what each thread gets of them.
+
+        Every device and thread gets equally many: the first ones are computed again.
+        """
+        count = len(jax.tree.leaves(architectures)[0])
+        threads = min(self._threads, count)
+        parts = threads * self._mesh.size
+        index = np.arange(-(-count // parts) * parts) % count
+        return count, [
+            jax.tree.map(lambda x, i=index[t::threads]: np.asarray(x)[i], architectures)
+            for t in range(threads)
+        ]
+
+
+def compile_all(calls: Sequence[tuple[Scorer, Arguments]]) -> float:
+    """Compiles what calls of scorers lack, and returns the seconds that it took.
+
+    One program is traced while others are compiled, which needs no lock of Python's.
+
+    Args:
+        calls: Scorers, and what they will be called with.
+    """
+    start = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = [
+            (scorer, name, pool.submit(lowered.compile))
+            for scorer, arguments in calls
+            for name, lowered in scorer.lower(arguments)
+        ]
+        for scorer, name, future in running:
+            scorer.keep(name, future.result())
+    return time.perf_counter() - start if running else 0.0
 
 
 def _score_all(

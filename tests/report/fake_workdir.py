@@ -204,8 +204,8 @@ def prune_json(
     return {
         "space": space.name,
         "strategy": strategy,
-        "level": 0.5,
-        "keep": keep,
+        "level": None if keep or budget else 0.5,
+        "keep": None if budget else keep,
         **(budget or {}),
         "min_parametric": 0,
         "kept_fraction": kept / len(operations),

@@ -140,6 +140,15 @@ def test_prune_json_is_checked(workdir: Path, change: Any, message: str) -> None
         read_artefacts(workdir)
 
 
+def test_prune_json_without_a_target_is_an_error(fake: Any, tmp_path: Path) -> None:
+    fake.fill(tmp_path, steps=2, epochs=1)
+    path = tmp_path / "prune.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(written | {"level": None}), encoding="utf-8")
+    with pytest.raises(WorkdirError, match="level is null"):
+        read_artefacts(tmp_path)
+
+
 def test_prune_json_reads_what_was_written(fake: Any, tmp_path: Path) -> None:
     budget = {"budget_bytes": 100, "budget_target": "h100", "step_bytes": 99}
     fake.fill(tmp_path, steps=2, epochs=1, strategy="te_nas", rounds=2, budget=budget)

@@ -140,8 +140,9 @@ def _artefact(
         "space": experiment.space.name,
         "strategy": result.strategy,
         "defects": config.defects,
-        "level": config.level,
-        "keep": config.keep or None,
+        # Of level, keep and budget, the one that decided.
+        "level": None if config.keep or config.budget else config.level,
+        "keep": None if config.budget else config.keep or None,
         **budget,
         "min_parametric": config.min_parametric,
         "kept_fraction": result.mask.kept_fraction,
