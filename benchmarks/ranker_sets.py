@@ -5,8 +5,10 @@
 
 An importance of `zero_one_shot` is a sum over rankers, so every ranker scores each
 operation once, and any set of them prunes by the sum of what its members found. A row
-is one set and level: what the masks of two seeds share of what they keep, and, where
-there is a table of accuracies, the mean and the best of what they keep.
+is one set and level: what the masks of two seeds share of what they keep and, with a
+table of accuracies, what they keep is worth. In NAS-Bench-201 that is the mean and the
+best accuracy of all architectures that are left; in the DARTS space, where a table has
+a sample of them, the mean effect of the operations that are left (see `effects`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from absl import app, flags
 from benchmarks import tradeoff_run as run
 from nas_jax import data, pruning
 from nas_jax.pruning.selection import lowest
-from nas_jax.spaces import SpaceMask, get_space
+from nas_jax.spaces import NONE, Genotype, SearchSpace, SpaceMask, get_space
 from nas_jax.tabular import load_table
 
 FLAGS = flags.FLAGS
@@ -51,8 +53,9 @@ SETS = (
 )
 flags.DEFINE_enum("space", "nasbench201", ["nasbench201", "darts"], "Search space.")
 flags.DEFINE_string("images", None, "npz file with x_train, y_train, x_test, y_test.")
-flags.DEFINE_string("table", "", "CSV of accuracies of NAS-Bench-201.")
+flags.DEFINE_string("table", "", "CSV of accuracies with a column arch_str.")
 flags.DEFINE_string("column", "c10_test", "The table's column, in percent.")
+flags.DEFINE_float("ridge", 5.0, "Penalty of the regression for `effects`.")
 flags.DEFINE_list("sets", list(SETS), "Sets of proxies, joined by +.")
 flags.DEFINE_list("levels", ["0.25", "0.5", "0.75"], "Pruning levels.")
 flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "Seeds.")
@@ -64,7 +67,8 @@ flags.DEFINE_integer("repeats", 3, "Weights and batches of a score.")
 flags.DEFINE_string("out", "", "JSON file to write, one object for each row.")
 flags.mark_flag_as_required("images")
 
-Parts = Mapping[pruning.candidates.Operation, Mapping[str, float]]
+Operation = pruning.candidates.Operation
+Parts = Mapping[Operation, Mapping[str, float]]
 """Each ranker's relative change, by operation."""
 
 
@@ -108,11 +112,35 @@ def mask(
 
 def shared(masks: Sequence[SpaceMask]) -> float:
     """Mean over pairs of masks of the share of kept operations that both keep."""
-    pairs = [
-        (a & b).num_kept / max(a.num_kept, 1)
-        for a, b in itertools.combinations(masks, 2)
-    ]
+    # Sets, because two masks may have no operation of an edge in common.
+    kept = [{o for o in m.space.operations() if m.keeps(*o)} for m in masks]
+    pairs = [len(a & b) / len(a) for a, b in itertools.combinations(kept, 2)]
     return statistics.mean(pairs) if pairs else 1.0
+
+
+def effects(
+    space: SearchSpace, accuracies: Mapping[str, float], ridge: float
+) -> dict[Operation, float]:
+    """What an operation on an edge adds to accuracy, by ridge regression; not `none`.
+
+    Accuracies are explained by which operations an architecture has on which edges;
+    both are centred.
+
+    Args:
+        space: A space in whose genotypes edges may be absent, such as DARTS'.
+        accuracies: By genotype, as its `str` is written.
+        ridge: Penalty on squared effects.
+    """
+    order = [o for o in space.operations() if o[2] != NONE]
+    present = np.zeros((len(accuracies), len(order)))
+    for row, text in enumerate(accuracies):
+        mask = Genotype.parse(space, text).mask()
+        present[row] = [mask.keeps(*operation) for operation in order]
+    x = present - present.mean(0)
+    y = np.array(list(accuracies.values()))
+    normal = x.T @ x + ridge * np.eye(len(order))
+    found = np.linalg.solve(normal, x.T @ (y - y.mean()))
+    return dict(zip(order, found.tolist(), strict=True))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -124,8 +152,10 @@ def main(argv: Sequence[str]) -> None:
         table = load_table(FLAGS.table, columns=[FLAGS.column])
         column = table.columns[FLAGS.column].tolist()
         accuracies = dict(zip(table.architectures, column, strict=True))
+    space = get_space(FLAGS.space)
+    worth = effects(space, accuracies, FLAGS.ridge) if FLAGS.space == "darts" else {}
     study = run.Study(
-        space=get_space(FLAGS.space),
+        space=space,
         images=run.shrunk(data.load("npz", path=FLAGS.images), FLAGS.image_size),
         channels=FLAGS.channels,
         layers=FLAGS.layers or (1 if FLAGS.space == "nasbench201" else 3),
@@ -147,7 +177,12 @@ def main(argv: Sequence[str]) -> None:
             "kept": masks[0].num_kept,
             "shared": shared(masks),
         }
-        if accuracies:
+        if worth and accuracies:
+            means = [
+                statistics.mean(worth[o] for o in worth if m.keeps(*o)) for m in masks
+            ]
+            row |= {"kept_effect": statistics.mean(means)}
+        elif accuracies:
             kept = [run.looked_up(accuracies, m) for m in masks]
             means = [k["kept_mean"] for k in kept]
             row |= {
@@ -158,7 +193,7 @@ def main(argv: Sequence[str]) -> None:
         rows.append(row)
         print(
             f"{name} {level:g}: {row['kept']} kept, {row['shared']:.1%} shared",
-            *(f"{key} {row[key]:.2f}" for key in row if key.startswith("kept_")),
+            *(f"{key} {row[key]:.4g}" for key in row if key.startswith("kept_")),
             sep=", ",
             flush=True,
         )

@@ -12,7 +12,8 @@ import pytest
 from benchmarks import ranker_sets
 from benchmarks import tradeoff_run as run
 from nas_jax import data, pruning
-from nas_jax.spaces import SpaceMask, darts_space
+from nas_jax.scoring import sample_genotypes
+from nas_jax.spaces import Genotype, SpaceMask, darts_space
 
 LEVEL = 0.5
 
@@ -61,6 +62,31 @@ def test_shared_is_the_mean_over_pairs() -> None:
     # One pair shares all that it keeps, two pairs all but one.
     expected = (1 + 2 * (kept - 1) / kept) / 3
     assert ranker_sets.shared(masks) == pytest.approx(expected)
+
+
+def test_masks_may_have_nothing_in_common() -> None:
+    space = darts_space(num_nodes=1)
+    every = list(space.operations())
+    ends = [
+        SpaceMask.full(space).drop(o for o in every if o[2] != op)
+        for op in ("skip_connect", "sep_conv_3x3")
+    ]
+    assert ranker_sets.shared(ends) == 0.0
+
+
+def test_effects_find_what_an_operation_adds() -> None:
+    space = darts_space(num_nodes=1)
+    genotypes = [str(g) for g in sample_genotypes(space, 200, seed=0)]
+    good = ("normal", 0, "skip_connect")
+    worth = {
+        text: 90.0 + Genotype.parse(space, text).mask().keeps(*good)
+        for text in genotypes
+    }
+    found = ranker_sets.effects(space, worth, ridge=1e-6)
+    others = [found[o] for o in found if o[:2] == good[:2] and o != good]
+    assert all(found[good] - other == pytest.approx(1.0, abs=1e-3) for other in others)
+    elsewhere = [found[o] for o in found if o[:2] != good[:2]]
+    np.testing.assert_allclose(elsewhere, 0.0, atol=1e-3)
 
 
 def test_members() -> None:
