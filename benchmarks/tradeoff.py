@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
     out = Path(FLAGS.out)
     lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
     rows = [json.loads(line) for line in lines]
-    done = {(r["strategy"], r["level"], r["seed"]) for r in rows}
+    done = {(r["strategy"], r["level"], r["seed"]): r for r in rows}
     accuracies = {}
     if FLAGS.table:
         table = load_table(FLAGS.table, columns=[FLAGS.column])
@@ -97,7 +97,8 @@ def main(argv: Sequence[str]) -> None:
     scores: dict[tuple[str, int], run.Scores] = {}
     searched: dict[SpaceMask, tuple[int, Genotype, run.Row]] = {}
     for strategy, level, seed in cells():
-        if (strategy, level, seed) in done:
+        if before := done.get((strategy, level, seed)):
+            check_setting(study, strategy, before)
             continue
         known = scores.setdefault((strategy, seed), run.Scores())
         mask, pruned = run.prune(study, strategy, level, seed, known)
@@ -113,8 +114,8 @@ def main(argv: Sequence[str]) -> None:
         }
         if FLAGS.search:
             # Levels may leave the same operations: 1 of 5 at three of them.
-            before = searched.get(mask)
-            if before is None or before[0] != seed:
+            earlier = searched.get(mask)
+            if earlier is None or earlier[0] != seed:
                 searched[mask] = seed, *run.search(study, mask, seed)
             _, genotype, found = searched[mask]
             row |= {"genotype": str(genotype), **found}
@@ -131,7 +132,7 @@ def main(argv: Sequence[str]) -> None:
                 )
         if accuracies:
             row |= run.looked_up(accuracies, mask)
-        row["setting"] = setting(study) | {"proxies": pruned.get("proxies", [])}
+        row["setting"] = setting(study, strategy)
         with out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(
@@ -145,9 +146,33 @@ def main(argv: Sequence[str]) -> None:
 SHOWN = ("prune_seconds", "search_seconds", "kept_mean", "valid_accuracy", "accuracy")
 
 
-def setting(study: run.Study) -> run.Row:
+def check_setting(study: run.Study, strategy: str, row: run.Row) -> None:
+    """Refuses a row of another study.
+
+    Raises:
+        UsageError: Names what differs.
+    """
+    now = setting(study, strategy)
+    # Versions and the machine may change; they are in the row.
+    for name in set(now) - {"python", "jax", "cpu_count"}:
+        if row["setting"].get(name) != now[name]:
+            raise app.UsageError(
+                f"{FLAGS.out} has a row of {strategy}, level {row['level']:g}, seed "
+                f"{row['seed']} with {name} {row['setting'].get(name)}, and now it is "
+                f"{now[name]}; give another --out"
+            )
+
+
+def setting(study: run.Study, strategy: str) -> run.Row:
     """What figures depend on beside strategy, level and seed."""
     return {
+        "proxies": []
+        if strategy == "none"
+        else [r.name for r in run.strategy_of(study, strategy).rankers],
+        "steps": study.steps if FLAGS.search else 0,
+        "retrained": None
+        if FLAGS.table or not FLAGS.search
+        else [FLAGS.retrain_channels, FLAGS.retrain_layers, FLAGS.retrain_epochs],
         "channels": study.channels,
         "layers": study.layers,
         "image_shape": list(study.images.image_shape),

@@ -118,6 +118,20 @@ class Scores(dict[int, tuple[np.ndarray, float]]):
         self[index] = (scores, seconds)
 
 
+def strategy_of(study: Study, name: str) -> pruning.Strategy:
+    """A strategy at the study's size; thin ones have networks of their own."""
+    thin = name in ("te_nas", "ete_nas", "random")
+    options = pruning.Options(
+        proxies=study.proxies if name in ("zero_one_shot", "sampled") else (),
+        channels=0 if thin else study.channels,
+        layers=0 if thin else study.layers,
+        repeats=study.repeats,
+        samples=study.samples if name == "sampled" else 0,
+        batch_size=0 if thin else study.batch_size,
+    )
+    return pruning.get_strategy(name, study.space, options)
+
+
 def prune(
     study: Study, strategy: str, level: float, seed: int, scores: Scores
 ) -> tuple[SpaceMask, Row]:
@@ -125,18 +139,9 @@ def prune(
     full = SpaceMask.full(study.space)
     if level == 0:
         return full, {"prune_seconds": 0.0, "candidates": 0}
-    options = pruning.Options(
-        proxies=study.proxies if strategy in ("zero_one_shot", "sampled") else (),
-        # Thin strategies have networks of their own.
-        channels=0 if strategy in ("te_nas", "ete_nas", "random") else study.channels,
-        layers=0 if strategy in ("te_nas", "ete_nas", "random") else study.layers,
-        repeats=study.repeats,
-        samples=study.samples if strategy == "sampled" else 0,
-        batch_size=0 if strategy in ("te_nas", "ete_nas") else study.batch_size,
-    )
     result = pruning.prune(
         full,
-        pruning.get_strategy(strategy, study.space, options),
+        strategy_of(study, strategy),
         functools.partial(study.batch, seed),
         key=jax.random.key(seed),
         num_classes=study.images.num_classes,
@@ -149,7 +154,6 @@ def prune(
         "prune_seconds": result.score_seconds,
         "prune_compile_seconds": result.compile_seconds,
         "candidates": result.candidates,
-        "proxies": list(result.proxies),
         "warnings": list(result.warnings),
     }
 

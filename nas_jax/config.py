@@ -95,14 +95,16 @@ class PruneConfig:
             has it.
         min_parametric: Convolutions that each node keeps on its incoming edges,
             whatever their scores.
-        proxies: Names of the training-free scores that rank (zero_one_shot, sampled).
+        proxies: Names of the training-free scores that rank (zero_one_shot, sampled,
+            ete_nas).
         channels: Initial channels of the scored network.
         layers: Cells of the scored network; of each of three stages in "nasbench201".
         batch_size: Images in a scored batch.
         repeats: Initialisations and batches that a score is averaged over.
         rounds: Rounds of scoring and removing (zero_one_shot).
         samples: Random architectures (sampled).
-        defects: Whether ete_nas is as its public code, listed defects included.
+        defects: Whether ete_nas scores operations as its public code does, see
+            `nas_jax.pruning.ete_nas`.
         candidates_at_once: Candidates that a device scores side by side; more need
             more memory. 0 is 1 on a CPU and 8 on an accelerator.
     """

@@ -32,6 +32,10 @@ from nas_jax.networks.thin_windows import (
     total,
 )
 
+MOST_TERMS = 4
+"""Channels up to which a 1x1 convolution is written term by term. Each term takes time
+to compile."""
+
 
 def conv_norm(
     x: jax.Array,
@@ -161,7 +165,11 @@ def _channel_cotangent(
 
 
 def mix_channels(x: jax.Array, w: jax.Array) -> jax.Array:
-    """1x1 convolution `[N or 1, C, ...] x [N, C, D] -> [N, D, ...]`, term by term."""
+    """1x1 convolution `[N or 1, C, ...] x [N, C, D] -> [N, D, ...]`."""
+    if w.shape[1] > MOST_TERMS and x.shape[0] == 1:
+        return jnp.einsum("c...,ncd->nd...", x[0], w)
+    if w.shape[1] > MOST_TERMS:
+        return jnp.einsum("nc...,ncd->nd...", x, w)
     return total(x[:, c, None] * image(w[:, c]) for c in range(w.shape[1]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import jax
@@ -91,6 +92,13 @@ def count_regions(pairs: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
     return count_distinct(pattern_hashes(pairs))
 
 
+def _has_nan(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Whether a ReLU that is counted receives NaN: it would count as inactive."""
+    inputs, counts = pair
+    of_each = jnp.isnan(inputs).any(tuple(range(1, inputs.ndim)))
+    return jnp.any(of_each & (counts > 0))
+
+
 def random_crops(
     key: jax.Array,
     images: jax.Array,
@@ -158,7 +166,7 @@ def linear_regions_proxy(
         """
         images = batch.images
 
-        def hashes(key: jax.Array) -> jax.Array:
+        def hashes(key: jax.Array) -> tuple[jax.Array, jax.Array]:
             if source == "noise":
                 shape = (samples, size, size, depth or images.shape[-1])
                 inputs = jax.random.normal(key, shape, images.dtype)
@@ -171,12 +179,15 @@ def linear_regions_proxy(
                     f"{name} counts the regions that ReLUs cut, and this network tells "
                     "of none; choose a proxy that does without: epe_nas, jacov, params"
                 )
-            return pattern_hashes(pairs)
+            broken = functools.reduce(jnp.logical_or, map(_has_nan, pairs))
+            return pattern_hashes(pairs), broken
 
         if batches == 1:
-            return count_distinct(hashes(key))
-        found = lax.map(hashes, jax.random.split(key, batches))
-        return count_distinct(found.reshape(-1, 2))
+            found, broken = hashes(key)
+        else:
+            found, broken = lax.map(hashes, jax.random.split(key, batches))
+            found = found.reshape(-1, 2)
+        return jnp.where(jnp.any(broken), jnp.nan, count_distinct(found))
 
     return Proxy(
         name,

@@ -18,12 +18,13 @@ ZICO_BATCHES = 2
 def signal_to_noise(gradients: jax.Array) -> jax.Array:
     """mean_b |g| / std_b(g) of each weight, `[batches, ...] -> [...]`.
 
-    0 where all batches have the same gradient: such weights are left out. The
-    deviation is the population's, as in the public code (compute_zico.py).
+    0 where all batches have the same gradient: such weights are left out. NaN where a
+    gradient is. The deviation is the population's, as in the public code
+    (compute_zico.py).
     """
     std = jnp.std(gradients, axis=0)
     mean = jnp.mean(jnp.abs(gradients), axis=0)
-    return jnp.where(std > 0, mean / jnp.where(std > 0, std, 1), 0)
+    return jnp.where(std == 0, 0, mean / jnp.where(std == 0, 1, std))
 
 
 def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
@@ -53,7 +54,7 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     ratios = jax.tree.map(signal_to_noise, gradients)
     return sum_over_weights(
         lambda ratio: ratio,
-        lambda s: jnp.where(s > 0, jnp.log(jnp.where(s > 0, s, 1)), 0),
+        lambda s: jnp.where(s == 0, 0, jnp.log(jnp.where(s == 0, 1, s))),
         network.live,
         ratios,
     )

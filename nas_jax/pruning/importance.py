@@ -12,7 +12,8 @@ class Importance:
     """The importance of N operations by R rankers; more important is higher.
 
     Attributes:
-        total: What operations are kept for, `[N]` float64; NaN where it is unknown.
+        total: What operations are kept for, `[N]` float64; infinite where the network
+            without the operation has no finite score that could be compared.
         spread: Standard deviation of `total` over repeats, `[N]`.
         parts: Each ranker's own figure, mean over repeats, `[N, R]`.
         parts_spread: Its standard deviation over repeats, `[N, R]`.
@@ -38,14 +39,16 @@ def relative_importance(
         sign: 1 where a higher score is better, -1 where a lower one is; `[scores]`.
 
     Returns:
-        `[..., candidates, scores]` float64; NaN where a score is not finite or r(N)
-        is 0.
+        `[..., candidates, scores]` float64. Without an operation a score may be
+        infinite, and so is the importance, with the sign that follows; where it is NaN,
+        the network is broken without the operation, whose importance is infinite. NaN
+        where r(N) is not finite or 0.
     """
     whole, without = np.asarray(whole, np.float64), np.asarray(without, np.float64)
-    whole = whole[..., None, :]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        importance = sign * (whole - without) / np.abs(whole)
-    return np.where(np.isfinite(importance), importance, np.nan)
+    whole = np.where(np.isfinite(whole) & (whole != 0), whole, np.nan)[..., None, :]
+    importance = sign * (whole - without) / np.abs(whole)
+    broken = np.isnan(without) & ~np.isnan(whole)
+    return np.where(broken, np.inf, importance)
 
 
 def sum_of_changes(changes: np.ndarray) -> Importance:
@@ -54,8 +57,8 @@ def sum_of_changes(changes: np.ndarray) -> Importance:
     Args:
         changes: `relative_importance` of each repeat, `[repeats, N, R]`.
     """
-    totals = changes.sum(-1)
-    return Importance(totals.mean(0), totals.std(0), changes.mean(0), changes.std(0))
+    total, spread = _over_repeats(_sum(changes))
+    return Importance(total, spread, *_over_repeats(changes))
 
 
 def sum_of_ranks(changes: np.ndarray) -> Importance:
@@ -63,15 +66,16 @@ def sum_of_ranks(changes: np.ndarray) -> Importance:
 
     Chen et al. 2021 (arXiv 2102.11535), algorithm 1; prune_tenas.py rounds each change
     to three decimals and lets equal changes share a rank. A rank is of all candidates
-    together, 0 for the least important; that of a change that is not finite.
+    together, 0 for the least important.
 
     Args:
         changes: `relative_importance` of each repeat, `[repeats, N, R]`.
     """
     rounded = np.round(changes, 3)
-    total = _shared_ranks(rounded.mean(0)).sum(-1)
+    parts, parts_spread = _over_repeats(rounded)
     single = np.stack([_shared_ranks(repeat).sum(-1) for repeat in rounded])
-    return Importance(total, single.std(0), rounded.mean(0), rounded.std(0))
+    total = _shared_ranks(parts).sum(-1)
+    return Importance(total, single.std(0), parts, parts_spread)
 
 
 def marginal_ranks(
@@ -96,11 +100,25 @@ def marginal_ranks(
     return sum_of_changes(marginal)
 
 
+def _sum(changes: np.ndarray) -> np.ndarray:
+    """Sum over rankers, the last axis; two infinities of both signs make a plus."""
+    with np.errstate(invalid="ignore"):
+        total = changes.sum(-1)
+    return np.where(np.isnan(total) & ~np.isnan(changes).any(-1), np.inf, total)
+
+
+def _over_repeats(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the first axis; see `_sum` for infinities."""
+    mean = _sum(np.moveaxis(values, 0, -1)) / len(values)
+    with np.errstate(invalid="ignore"):
+        return mean, values.std(0)
+
+
 def _shared_ranks(values: np.ndarray) -> np.ndarray:
-    """How many different values are smaller, column by column; NaN is the smallest."""
+    """How many different values are smaller, column by column."""
     # Means of equal numbers differ in their last digits.
-    filled = np.nan_to_num(np.round(values, 9), nan=-np.inf)
-    columns = [np.searchsorted(np.unique(column), column) for column in filled.T]
+    rounded = np.round(values, 9)
+    columns = [np.searchsorted(np.unique(column), column) for column in rounded.T]
     return np.stack(columns, axis=-1).astype(np.float64)
 
 

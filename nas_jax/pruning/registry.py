@@ -54,8 +54,8 @@ def get_strategy(
 ) -> Strategy:
     """A pruning strategy.
 
-    A strategy that scores thin networks scores the ordinary supernet instead where
-    channels or layers are given.
+    What a strategy scores is its own where an option is 0 or empty; `random` scores
+    nothing and reads none of them.
 
     Args:
         name: A key of STRATEGIES.
@@ -63,8 +63,8 @@ def get_strategy(
         options: What to change.
 
     Raises:
-        ConfigError: On an unknown name, lists the names; on an unknown proxy; on an
-            option that the strategy does not have.
+        ConfigError: On an unknown name, lists the names; on an unknown proxy; on
+            rounds, samples, defects or proxies of a strategy that has none.
     """
     if name not in STRATEGIES:
         raise ConfigError(
@@ -93,13 +93,12 @@ def _zero_one_shot(space: SearchSpace, options: Options) -> Strategy:
 
 
 def _te_nas(space: SearchSpace, options: Options) -> Strategy:
-    strategy = te_nas(space, **options.given("batch_size", "repeats"))
-    return _of_size(strategy, space, options)
+    return te_nas(space, **options.given("channels", "layers", "batch_size", "repeats"))
 
 
 def _ete_nas(space: SearchSpace, options: Options) -> Strategy:
-    strategy = ete_nas(space, **options.given("batch_size", "repeats", "defects"))
-    return _of_size(strategy, space, options)
+    names = ("proxies", "channels", "layers", "batch_size", "repeats", "defects")
+    return ete_nas(space, **options.given(*names))
 
 
 def _zero_cost_pt(space: SearchSpace, options: Options) -> Strategy:
@@ -119,22 +118,12 @@ def _random(space: SearchSpace, options: Options) -> Strategy:
     return random_control()
 
 
-def _of_size(strategy: Strategy, space: SearchSpace, options: Options) -> Strategy:
-    """The same rankers of the ordinary supernet, where a size is given."""
-    if options.channels or options.layers:
-        build = usual_size(space, options.channels, options.layers)
-        strategy.rankers = tuple(
-            dataclasses.replace(ranker, build=build) for ranker in strategy.rankers
-        )
-    return strategy
-
-
 STRATEGIES: dict[
     str, tuple[tuple[str, ...], Callable[[SearchSpace, Options], Strategy]]
 ] = {
     "zero_one_shot": (("proxies", "rounds"), _zero_one_shot),
     "te_nas": ((), _te_nas),
-    "ete_nas": (("defects",), _ete_nas),
+    "ete_nas": (("proxies", "defects"), _ete_nas),
     "zero_cost_pt": ((), _zero_cost_pt),
     "sampled": (("proxies", "samples"), _sampled),
     "random": ((), _random),

@@ -9,7 +9,7 @@ import numpy as np
 
 from nas_jax.pruning.candidates import Operation
 from nas_jax.pruning.importance import Importance
-from nas_jax.spaces import NONE, SpaceMask
+from nas_jax.spaces import SpaceMask
 
 NEVER_SELECTED = "never selected at discretisation"
 TIES = 0.5
@@ -144,7 +144,7 @@ def explain(
         if not start.keeps(cell, edge, op):
             reason = "not in the mask that pruning started from"
         elif not kept:
-            reason = NEVER_SELECTED if op == NONE else "drawn at random"
+            reason = NEVER_SELECTED
         rows.append(ScoredOperation(*place, None, None, {}, {}, 0, None, reason))
     return tuple(rows)
 
@@ -165,7 +165,8 @@ def warnings_of(finished: ScoredRound, names: Sequence[str], number: int) -> lis
             cell, edge, op = finished.operations[int(np.argmax(bad))]
             found.append(
                 f"{where} is not finite without {int(bad.sum())} of {len(column)} "
-                f"operations, such as {op} on edge {edge} of {cell}; they went first"
+                f"operations, such as {op} on edge {edge} of {cell}: without them the "
+                "network cannot be compared"
             )
         values, counts = np.unique(np.round(column[~bad], 12), return_counts=True)
         if len(values) == 1 and len(column) > 1:

@@ -92,7 +92,7 @@ def lowest(
     """The operations to drop, in the order in which they go.
 
     On each edge the least important go until it has what it is to keep; of equally
-    important ones the later. An operation whose importance is not known goes first.
+    important ones the later. An operation whose importance is not known stays longest.
     Edges lose their operations in step: the first of every edge, the least important
     first, then the second of every edge.
 
@@ -104,7 +104,7 @@ def lowest(
         min_parametric: Convolutions that the edges into a node keep among them; such a
             one stays and another operation of its edge goes, if there is one.
     """
-    score = np.nan_to_num(np.asarray(total, np.float64), nan=-np.inf)
+    score = np.where(np.isnan(total), np.inf, np.asarray(total, np.float64))
     queues: dict[Edge, list[tuple[float, int, Operation]]] = {}
     for value, (cell, edge, op) in zip(score, operations, strict=True):
         column = mask.space.cell(cell).ops.index(op)

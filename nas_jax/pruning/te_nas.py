@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
+from nas_jax.errors import ConfigError
 from nas_jax.networks.registry import is_nasbench201
 from nas_jax.networks.thin_darts import Initialisation
 from nas_jax.proxies import linear_regions_proxy
@@ -24,17 +25,34 @@ REGION_IMAGES = 256
 """Images that crops for counting regions are cut out of."""
 TE_NAS_REGIONS = linear_regions_proxy("te_nas_regions", size=3, batches=3, depth=1)
 """TE-NAS' 3,000 crops of 3x3 pixels of one channel, in 3 batches."""
+NNGP_PROXIES = (
+    "nngp_frobenius",
+    "nngp_mean",
+    "nngp_eigen",
+    "nngp_cond",
+    "nngp_lga",
+)
+"""Proxies of ETE-NAS' kernel."""
 ETE_NAS_REGIONS = linear_regions_proxy("ete_nas_regions", samples=100, size=3, depth=1)
 """ETE-NAS' 100 of them (exp_100)."""
 KAIMING: Initialisation = "kaiming_normal_fan_out"
 
 
+ETE_NAS_IMAGES = 150
+"""Images of nwot in ETE-NAS, of which it calls one batch."""
+ETE_NAS_PROXIES = ("nngp_frobenius", "nngp_mean", "linear_regions", "nwot")
+"""Rankers of ETE-NAS' configuration for the DARTS space: frob, mean, exp_100, dist."""
+THIN_CELLS = 2
+"""Cells of a thin network of the DARTS space."""
+
+
 def te_nas(
     space: SearchSpace,
     *,
-    batch_size: int | None = None,
+    channels: int = 0,
+    layers: int = 0,
+    batch_size: int = 0,
     repeats: int = 3,
-    step: int | None = None,
 ) -> Strategy:
     """Chen et al. 2021 (TE-NAS, arXiv 2102.11535), algorithm 1.
 
@@ -45,78 +63,111 @@ def te_nas(
 
     Args:
         space: The search space.
-        batch_size: Images of the kernel; None is TE-NAS' 14 (72 for NAS-Bench-201).
+        channels: Other channels of the networks; 0 is TE-NAS' own.
+        layers: Other cells of each stage, in NAS-Bench-201 alone; 0 is one.
+        batch_size: Images of the kernel; 0 is TE-NAS' 14 (72 for NAS-Bench-201).
         repeats: Weights and batches; TE-NAS has 3.
-        step: Operations that a round removes from an edge; None is TE-NAS' 3 (1 for
-            NAS-Bench-201).
+
+    Raises:
+        ConfigError: If a thin network of the DARTS space is to have other than 2 cells.
     """
     bench = is_nasbench201(space)
-    kernel: BuildNetwork = SupernetSize(3, 1) if bench else ThinNetwork()
-    regions: BuildNetwork = SupernetSize(1, 1) if bench else ThinNetwork(stem=False)
+    kernel, bare = _networks(space, channels, layers)
     rankers = [
         Ranker("ntk_cond", kernel, batch_size or (72 if bench else 14)),
-        Ranker("linear_regions" if bench else TE_NAS_REGIONS, regions, REGION_IMAGES),
+        Ranker("linear_regions" if bench else TE_NAS_REGIONS, bare, REGION_IMAGES),
     ]
     return Strategy(
-        "te_nas",
-        rankers,
-        sum_of_ranks,
-        repeats=repeats,
-        step=step or (1 if bench else 3),
+        "te_nas", rankers, sum_of_ranks, repeats=repeats, step=1 if bench else 3
     )
 
 
 def ete_nas(
     space: SearchSpace,
     *,
+    proxies: Sequence[str] = ETE_NAS_PROXIES,
+    channels: int = 0,
+    layers: int = 0,
     batch_size: int = 28,
     repeats: int = 3,
-    step: int | None = None,
     defects: bool = False,
 ) -> Strategy:
     """Rumiantsev and Coates 2023 (ETE-NAS, ICASSP): sums of changes of thin networks.
 
-    Rankers of the DARTS space's configuration: Frobenius norm and mean of the NNGP
-    kernel, ReLU regions of 100 crops, and the distance of ReLU regions (nwot) of 150
-    images, the last two with running statistics. Weights are drawn by
-    `kaiming_normal_`, fan out, anew for each repeat.
+    Kernels (NNGP) are of batches with their own statistics; regions of 100 crops, nwot
+    of 150 images and zen have running statistics. In the DARTS space, weights are
+    drawn by `kaiming_normal_`, fan out, anew for each repeat. In NAS-Bench-201 they
+    have PyTorch's default and regions are those of 1,000 crops of 4x4 pixels, as its
+    supernets halve an image twice.
 
     Args:
         space: The search space.
-        batch_size: Images of the kernel: two batches of 14 in the public code.
+        proxies: What ranks: `linear_regions`, `nwot`, `zen` and the NNGP family.
+        channels: Other channels of the networks; 0 is 1, in NAS-Bench-201 as `te_nas`.
+        layers: Other cells of each stage, in NAS-Bench-201 alone; 0 is one.
+        batch_size: Images of a kernel: two batches of 14 in the public code.
         repeats: Weights and batches.
-        step: Operations that a round removes from an edge; None is 3 (1 for
-            NAS-Bench-201).
-        defects: As the public code is, for comparison: it divides by r(N) with its
-            sign, takes every score for one that is better higher, and gives all
-            rankers the batch and the statistics of the last one.
+        defects: As the public code prunes operations, for comparison: it divides by
+            r(N) with its sign, takes every score for one that is better higher, and
+            gives all rankers the statistics of the last one, and kernels one batch
+            instead of two where that is no kernel.
+
+    Raises:
+        ConfigError: On another proxy, or if a thin network of the DARTS space is to
+            have other than 2 cells.
     """
     bench = is_nasbench201(space)
-    whole: BuildNetwork = SupernetSize(3, 1)
-    bare: BuildNetwork = SupernetSize(1, 1)
-    if not bench:
-        whole = ThinNetwork(initialisation=KAIMING)
-        bare = ThinNetwork(stem=False, initialisation=KAIMING)
+    whole, bare = _networks(space, channels, layers, KAIMING)
     regions = "linear_regions" if bench else ETE_NAS_REGIONS
-    rankers = [
-        Ranker("nngp_frobenius", whole, batch_size),
-        Ranker("nngp_mean", whole, batch_size),
-        Ranker(regions, bare, REGION_IMAGES, norm="running"),
-        Ranker("nwot", whole, 150, norm="running"),
-    ]
+    possible = {
+        "linear_regions": Ranker(regions, bare, REGION_IMAGES, norm="running"),
+        "nwot": Ranker("nwot", whole, ETE_NAS_IMAGES, norm="running"),
+        "zen": Ranker("zen", whole, batch_size, norm="running"),
+        **{name: Ranker(name, whole, batch_size) for name in NNGP_PROXIES},
+    }
+    if unknown := [name for name in proxies if name not in possible]:
+        raise ConfigError(
+            f"ete_nas does not rank by {unknown[0]!r}; allowed: "
+            f"{', '.join(sorted(possible))}; zero_one_shot takes any proxy"
+        )
     if defects:
-        last = rankers[-1]
-        rankers = [
-            dataclasses.replace(r, norm=last.norm, batch_size=last.batch_size)
-            for r in rankers
-        ]
+        norm = possible[proxies[-1]].norm
+        size = batch_size if proxies[-1] in NNGP_PROXIES else max(1, batch_size // 2)
+        possible |= {name: Ranker(name, whole, size) for name in NNGP_PROXIES}
+        possible = {
+            name: Ranker(r.proxy, r.build, r.batch_size, norm)
+            for name, r in possible.items()
+        }
     kind = _AsPublished if defects else Strategy
     return kind(
         "ete_nas",
-        rankers,
+        [possible[name] for name in proxies],
         sum_of_changes,
         repeats=repeats,
-        step=step or (1 if bench else 3),
+        step=1 if bench else 3,
+    )
+
+
+def _networks(
+    space: SearchSpace,
+    channels: int,
+    layers: int,
+    initialisation: Initialisation = "default",
+) -> tuple[BuildNetwork, BuildNetwork]:
+    """The network of kernels, and the one without a stem whose regions are counted."""
+    if is_nasbench201(space):
+        return (
+            SupernetSize(channels or 3, layers or 1),
+            SupernetSize(channels or 1, layers or 1),
+        )
+    if layers not in (0, THIN_CELLS):
+        raise ConfigError(
+            f"prune.layers is {layers}, and the thin networks of te_nas and ete_nas "
+            f"have {THIN_CELLS} cells, a normal and a reduction cell; give 0"
+        )
+    return (
+        ThinNetwork(channels or 1, True, initialisation),
+        ThinNetwork(channels or 1, False, initialisation),
     )
 
 

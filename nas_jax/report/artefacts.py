@@ -87,7 +87,7 @@ class Pruning:
     total: int
     proxies: tuple[str, ...]
     rankers: tuple[Ranker, ...]
-    seeds: tuple[int, ...]
+    repeats: int
     rounds: int
     candidates: int
     warnings: tuple[str, ...]
@@ -249,7 +249,7 @@ def _pruning(root: Field) -> Pruning:
         total=root["total"].integer(),
         proxies=proxies,
         rankers=rankers,
-        seeds=tuple(seed.integer() for seed in root["seeds"].elements()),
+        repeats=root["repeats"].integer(),
         rounds=rounds,
         candidates=root["candidates"].integer(),
         warnings=tuple(warning.text() for warning in root["warnings"].elements()),

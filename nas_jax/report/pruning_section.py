@@ -44,7 +44,7 @@ def pruning_section(pruning: Pruning) -> Context:
         "reasons": _reasons(pruning),
         "close": sum(d.close for d in decisions),
         "judged": sum(d.margin is not None for d in decisions),
-        "repeats": len(pruning.seeds),
+        "repeats": pruning.repeats,
         "rounds": pruning.rounds,
         "rescored": _rescored(pruning),
         "total": pruning.total,
@@ -69,7 +69,7 @@ def _reasons(pruning: Pruning) -> list[str]:
 
 def _table_row(decision: Decision, pruning: Pruning) -> Context:
     row = decision.row
-    several = len(pruning.seeds) > 1
+    several = pruning.repeats > 1
     return {
         "cell": row.cell,
         "edge": f"{row.source} → {row.target}",

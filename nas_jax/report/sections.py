@@ -280,8 +280,6 @@ def _seeds(artefacts: Artefacts) -> list[tuple[str, str]]:
     data = config.get("data")
     if isinstance(data, dict) and "seed" in data:
         seeds.append(("data split", str(data["seed"])))
-    if artefacts.pruning is not None and artefacts.pruning.seeds:
-        seeds.append(("pruning repeats", ", ".join(map(str, artefacts.pruning.seeds))))
     return seeds
 
 

@@ -147,8 +147,7 @@ def _rounds(pruning: Pruning) -> str:
     if not pruning.candidates:
         return f"after {rounds} without a scored network"
     networks = _count(pruning.candidates, "scored network")
-    repeats = len(pruning.seeds)
-    again = f" in {repeats} repeats" if repeats > 1 else ""
+    again = f" in {pruning.repeats} repeats" if pruning.repeats > 1 else ""
     return f"after {rounds} and {networks}{again}"
 
 

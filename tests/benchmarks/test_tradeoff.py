@@ -19,14 +19,18 @@ from nas_jax.spaces.nasbench201 import genotype_of, official_order
 ROOT = Path(__file__).parents[2]
 
 
-def start(module: str, *flags: str) -> str:
-    result = subprocess.run(
+def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", f"benchmarks.{module}", *flags],
         cwd=ROOT,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
     )
+
+
+def start(module: str, *flags: str) -> str:
+    result = run(module, *flags)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -81,6 +85,19 @@ def test_masks_alone_and_going_on(inputs: tuple[str, str], tmp_path: Path) -> No
         assert row["kept_best"] == pytest.approx(10 * most)
         assert "accuracy" not in row
         assert row["setting"]["image_shape"] == [4, 4, 3]
+
+
+def test_rows_of_another_study_are_refused(
+    inputs: tuple[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    flags = (*inputs, "--nosearch", "--strategies=random", "--levels=0.5", "--seeds=0")
+    start("tradeoff", *flags, "--image_size=4", f"--out={out}")
+    before = out.read_text()
+    result = run("tradeoff", *flags, "--image_size=8", f"--out={out}")
+    assert result.returncode != 0
+    assert "image_shape [4, 4, 3], and now it is [8, 8, 3]" in result.stderr
+    assert out.read_text() == before
 
 
 def test_what_pruning_alone_decides_is_looked_up(

@@ -27,11 +27,31 @@ def test_relative_importance_of_float32_is_computed_in_float64() -> None:
     assert importance[0, 0] == 2 / 3
 
 
-def test_what_is_not_finite_becomes_nan() -> None:
-    nan, inf = np.nan, np.inf
-    whole = np.array([nan, inf, 0.0, 2.0, 2.0, 2.0])
-    importance = relative_importance(whole, np.array([[1.0, 1.0, 1.0, nan, inf, 1.0]]))
-    np.testing.assert_array_equal(importance, [[nan, nan, nan, nan, nan, 0.5]])
+def test_what_cannot_be_compared_is_nan() -> None:
+    whole = np.array([np.nan, np.inf, 0.0, 2.0])
+    importance = relative_importance(whole, np.array([[1.0, 1.0, 1.0, 1.0]]))
+    np.testing.assert_array_equal(importance, [[np.nan, np.nan, np.nan, 0.5]])
+
+
+def test_an_operation_without_which_the_network_breaks_is_important() -> None:
+    # A condition number (better lower) that is infinite without it, a log-determinant
+    # of -inf and a NaN say so; a score that overflows says the contrary.
+    inf = np.inf
+    without = np.array([[inf, -inf, np.nan, inf]])
+    importance = relative_importance(
+        np.full(4, 2.0), without, np.array([-1.0, 1.0, -1.0, 1.0])
+    )
+    np.testing.assert_array_equal(importance, [[inf, inf, inf, -inf]])
+
+
+def test_infinities_of_both_signs_are_important() -> None:
+    inf = np.inf
+    found = sum_of_changes(np.array([[[inf, -inf], [inf, 1.0], [-inf, 1.0]]]))
+    np.testing.assert_array_equal(found.total, [inf, inf, -inf])
+    # In one of two repeats.
+    found = sum_of_changes(np.array([[[1.0], [1.0]], [[inf], [2.0]]]))
+    np.testing.assert_array_equal(found.total, [inf, 1.5])
+    assert np.isnan(found.spread[0]) and found.spread[1] == 0.5
 
 
 def test_a_score_that_is_better_lower_counts_with_the_other_sign() -> None:
@@ -62,9 +82,9 @@ def test_sum_of_changes_by_hand() -> None:
 def test_sum_of_ranks_by_hand() -> None:
     # 0.1004 and 0.0996 are both 0.1 to three decimals and share a rank, which the next
     # larger follows without a gap.
-    changes = np.array([[[0.1004, 3.0], [0.0996, -1.0], [0.5, 2.0], [-0.2, np.nan]]])
+    changes = np.array([[[0.1004, 3.0], [0.0996, -1.0], [0.5, 2.0], [-0.2, np.inf]]])
     found = sum_of_ranks(changes)
-    np.testing.assert_array_equal(found.total, [1 + 3, 1 + 1, 2 + 2, 0 + 0])
+    np.testing.assert_array_equal(found.total, [1 + 2, 1 + 0, 2 + 1, 0 + 3])
     np.testing.assert_array_equal(found.spread, 0)
     np.testing.assert_array_equal(found.parts[:3, 0], [0.1, 0.1, 0.5])
 

@@ -242,12 +242,12 @@ def test_rankers_that_cannot_tell_candidates_apart_are_warned_of() -> None:
     assert not any("later_is_better" in warning for warning in result.warnings)
 
 
-def test_an_operation_without_a_finite_score_goes_first() -> None:
-    result = run(SMALL, ("broken_without_the_last",))
-    assert all(CONVS[3] not in ops for cell in result.mask.kept for ops in cell)
+def test_an_operation_without_which_a_score_is_not_finite_stays() -> None:
+    result = run(SMALL, ("broken_without_the_last",), level=0.8)
+    assert all(ops == (CONVS[3],) for cell in result.mask.kept for ops in cell)
     assert any("not finite without 4 of 16" in w for w in result.warnings)
     rows = [r for r in result.operations if r.operation == CONVS[3]]
-    assert all(np.isnan(r.score) and not r.kept for r in rows)
+    assert all(r.score == np.inf and r.kept and r.margin is None for r in rows)
 
 
 @pytest.mark.parametrize(("name", "value"), [("not_a_number", "nan"), ("nothing", "0")])

@@ -31,10 +31,10 @@ def test_edges_lose_their_operations_in_step() -> None:
     ]
 
 
-def test_the_unknown_go_first_and_of_equal_ones_the_later() -> None:
+def test_the_unknown_stay_and_of_equal_ones_the_later_goes_first() -> None:
     operations = removable(MASK, {EDGES[0]: 1})
     dropped = lowest(MASK, operations, np.array([1.0, np.nan, 1.0]), goal(1))
-    assert [op for *_, op in dropped] == ["skip_connect", "sep_conv_3x3"]
+    assert [op for *_, op in dropped] == ["sep_conv_3x3", "max_pool_3x3"]
 
 
 def test_a_node_keeps_its_floor_of_convolutions() -> None:

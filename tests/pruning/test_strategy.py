@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,12 +12,12 @@ from nas_jax.pruning import (
     Strategy,
     SupernetSize,
     Target,
+    ThinNetwork,
     get_strategy,
     zero_cost_pt,
     zero_one_shot,
 )
-from nas_jax.pruning.importance import sum_of_changes
-from nas_jax.spaces import NONE, SpaceMask, darts_space, nasbench201_space
+from nas_jax.spaces import NONE, SearchSpace, SpaceMask, darts_space, nasbench201_space
 
 DARTS = SpaceMask.full(darts_space())
 # As pruning starts: `none` is gone, and 7 operations are left on an edge.
@@ -47,12 +49,19 @@ def test_rounds_of_leave_one_out(
     assert rounds_of(strategy, Target(keep=keep)) == expected
 
 
-def test_rounds_of_te_nas() -> None:
+@pytest.mark.parametrize("name", ["te_nas", "ete_nas"])
+def test_rounds_of_thin_strategies(name: str) -> None:
     # Three a round: 7, 4, 1 of the DARTS space (arXiv 2102.11535, prune_number).
-    strategy = Strategy("s", (), sum_of_changes, repeats=1, step=3)
+    strategy = get_strategy(name, DARTS.space)
     assert rounds_of(strategy, Target(keep=1)) == [[4], [1]]
     assert rounds_of(strategy, Target(0.5)) == [[4]]
     assert rounds_of(strategy, Target(keep=2)) == [[4], [2]]
+    # One a round in NAS-Bench-201.
+    bench = SpaceMask.full(nasbench201_space())
+    schedule = get_strategy(name, bench.space).schedule(
+        bench, Target(keep=2).keeps(bench), np.random.default_rng(0)
+    )
+    assert [set(goal.values()) for goal in schedule] == [{4}, {3}, {2}]
 
 
 def test_zero_cost_pt_decides_edge_by_edge_in_a_random_order() -> None:
@@ -101,12 +110,27 @@ def test_options_reach_the_rankers() -> None:
     assert bench.rankers[0].build == SupernetSize(16, 5)
 
 
-def test_thin_strategies_score_the_supernet_where_a_size_is_given() -> None:
-    for name in ("te_nas", "ete_nas"):
-        thin = get_strategy(name, DARTS.space)
-        assert not any(isinstance(r.build, SupernetSize) for r in thin.rankers)
-        given = get_strategy(name, DARTS.space, Options(channels=4, layers=3))
-        assert {r.build for r in given.rankers} == {SupernetSize(4, 3)}
+@pytest.mark.parametrize("name", ["te_nas", "ete_nas"])
+def test_thin_networks_have_the_size_that_is_given(name: str) -> None:
+    def builds(space: SearchSpace, options: Options) -> set[object]:
+        return {r.build for r in get_strategy(name, space, options).rankers}
+
+    init: Any = "default" if name == "te_nas" else "kaiming_normal_fan_out"
+    for channels in (0, 4):
+        thin = {ThinNetwork(channels or 1, stem, init) for stem in (True, False)}
+        assert builds(DARTS.space, Options(channels=channels)) == thin
+    assert builds(DARTS.space, Options(layers=2)) == builds(DARTS.space, Options())
+    bench = nasbench201_space()
+    assert builds(bench, Options()) == {SupernetSize(3, 1), SupernetSize(1, 1)}
+    assert builds(bench, Options(channels=4, layers=2)) == {SupernetSize(4, 2)}
+
+
+def test_ete_nas_ranks_by_what_is_asked_for() -> None:
+    options = Options(proxies=("zen", "nngp_lga", "linear_regions"))
+    rankers = get_strategy("ete_nas", DARTS.space, options).rankers
+    assert [r.name for r in rankers] == ["zen", "nngp_lga", "ete_nas_regions"]
+    assert [r.norm for r in rankers] == ["running", None, "running"]
+    assert [r.sign for r in rankers] == [1.0, -1.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +142,8 @@ def test_thin_strategies_score_the_supernet_where_a_size_is_given() -> None:
             "unknown pruning strategy 'darts'; allowed: zero_one_shot",
         ),
         ("zero_one_shot", Options(proxies=("snap",)), "unknown proxy 'snap'"),
+        ("te_nas", Options(layers=8), "prune.layers is 8, .* have 2 cells.* give 0"),
+        ("ete_nas", Options(proxies=("snip",)), "not rank by 'snip'; allowed: linear"),
         ("te_nas", Options(rounds=2), "'te_nas' has no rounds .2 given.; .* zero_one_"),
         ("random", Options(samples=5), "'random' has no samples .* take sampled"),
         ("sampled", Options(defects=True), "has no defects .* take ete_nas"),
@@ -139,7 +165,9 @@ def test_ete_nas_as_published_divides_by_the_sign_too() -> None:
     )
     assert ours.importance(scores, np.ones((2, 1)), rng).total[0] == 0.5
     assert published.importance(scores, np.ones((2, 1)), rng).total[0] == -0.5
-    last = published.rankers[-1]
-    assert {(r.batch_size, r.norm) for r in published.rankers} == {
-        (last.batch_size, last.norm)
-    }
+    # nwot is the last: running statistics for all, and one batch of two for kernels.
+    assert {r.norm for r in published.rankers} == {"running"}
+    assert [r.batch_size for r in published.rankers] == [14, 14, 256, 150]
+    options = Options(proxies=("nwot", "nngp_mean"), defects=True)
+    kernel_last = get_strategy("ete_nas", DARTS.space, options).rankers
+    assert [(r.norm, r.batch_size) for r in kernel_last] == [(None, 150), (None, 28)]

@@ -48,8 +48,8 @@ def _schedule(
     ]
 
 
-def _seeds(strategy: str) -> list[int]:
-    return [0] if strategy in ("random", "zero_cost_pt") else [0, 1, 2]
+def _repeats(strategy: str) -> int:
+    return 1 if strategy in ("random", "zero_cost_pt") else 3
 
 
 def _ranks(column: list[float]) -> dict[float, int]:
@@ -77,7 +77,7 @@ def _score(
     else:
         totals = [sum(part.values()) for part in parts]
         spreads = np.abs(0.004 * rng.standard_normal(len(rows))).tolist()
-    several = len(_seeds(strategy)) > 1
+    several = _repeats(strategy) > 1
     return [
         {
             "score": total,
@@ -200,7 +200,7 @@ def prune_json(
     }
     kept = sum(row["kept"] for row in operations)
     scored = strategy != "random"
-    seeds = _seeds(strategy)
+    repeats = _repeats(strategy)
     return {
         "space": space.name,
         "strategy": strategy,
@@ -212,9 +212,10 @@ def prune_json(
         "kept": kept,
         "total": len(operations),
         "proxies": list(STRATEGIES[strategy]),
-        "seeds": seeds,
+        "seed": 0,
+        "repeats": repeats,
         "rounds": len(schedule),
-        "candidates": 197 * len(seeds) if scored else 0,
+        "candidates": 197 * repeats if scored else 0,
         "warnings": list(warnings),
         "seconds": {
             "compile": 31.2 * scored,

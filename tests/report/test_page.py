@@ -119,7 +119,7 @@ def test_every_section_is_filled(page: Page) -> None:
     assert page.source.count('class="panel"') == 28
     assert page.source.count('class="chart"') == 4
     assert "nas-jax run --config=configs/digits.py" in page.text
-    assert "pruning repeats 0, 1, 2" in page.text
+    assert "in 3 repeats" in page.text
     assert "Not scored: none (never selected at discretisation)." in page.text
 
 

@@ -105,8 +105,10 @@ def _target(experiment: Experiment) -> Iterator[pruning.Target]:
 def _batch(experiment: Experiment, number: int, size: int) -> Batch:
     """Training images without augmentation; all of them where a batch is larger."""
     images = experiment.dataset
+    # Not a sum: the next seed's first batch would be this one's second.
+    mixed = np.random.SeedSequence([experiment.config.seed, number])
     order = data.epoch_order(
-        (experiment.config.seed + number) % 2**32,
+        int(mixed.generate_state(1)[0]),
         0,
         np.arange(images.num_train),
         min(size, images.num_train),
@@ -122,7 +124,7 @@ def _artefact(
     result: pruning.PruneResult,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    config, seed = experiment.config.prune, experiment.config.seed
+    config = experiment.config.prune
     rows = []
     for operation in result.operations:
         row = dataclasses.asdict(operation)
@@ -149,7 +151,8 @@ def _artefact(
         "kept": result.mask.num_kept,
         "total": experiment.space.num_operations,
         "proxies": list(result.proxies),
-        "seeds": [seed + repeat for repeat in range(strategy.repeats)],
+        "seed": experiment.config.seed,
+        "repeats": strategy.repeats,
         "rounds": result.rounds,
         "candidates": result.candidates,
         "warnings": list(result.warnings),
