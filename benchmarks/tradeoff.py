@@ -28,10 +28,10 @@ import jax
 from absl import app, flags
 
 from benchmarks import tradeoff_run as run
+from benchmarks.files import read_accuracies
 from nas_jax import data
 from nas_jax.pruning import STRATEGIES
 from nas_jax.spaces import Genotype, SpaceMask, get_space
-from nas_jax.tabular import load_table
 
 FLAGS = flags.FLAGS
 LEVELS = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875)
@@ -77,12 +77,8 @@ def main(argv: Sequence[str]) -> None:
     out = Path(FLAGS.out)
     lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
     rows = [json.loads(line) for line in lines]
-    done = {(r["strategy"], r["level"], r["seed"]): r for r in rows}
-    accuracies = {}
-    if FLAGS.table:
-        table = load_table(FLAGS.table, columns=[FLAGS.column])
-        column = table.columns[FLAGS.column].tolist()
-        accuracies = dict(zip(table.architectures, column, strict=True))
+    done = {(r["strategy"], r["level"], r["seed"]) for r in rows}
+    accuracies = read_accuracies(FLAGS.table, FLAGS.column) if FLAGS.table else {}
     study = run.Study(
         space=get_space(FLAGS.space),
         images=run.shrunk(data.load("npz", path=FLAGS.images), FLAGS.image_size),
@@ -94,11 +90,12 @@ def main(argv: Sequence[str]) -> None:
         repeats=FLAGS.repeats,
         samples=FLAGS.samples,
     )
+    for row in rows:
+        check_setting(study, row)
     scores: dict[tuple[str, int], run.Scores] = {}
     searched: dict[SpaceMask, tuple[int, Genotype, run.Row]] = {}
     for strategy, level, seed in cells():
-        if before := done.get((strategy, level, seed)):
-            check_setting(study, strategy, before)
+        if (strategy, level, seed) in done:
             continue
         known = scores.setdefault((strategy, seed), run.Scores())
         mask, pruned = run.prune(study, strategy, level, seed, known)
@@ -146,20 +143,21 @@ def main(argv: Sequence[str]) -> None:
 SHOWN = ("prune_seconds", "search_seconds", "kept_mean", "valid_accuracy", "accuracy")
 
 
-def check_setting(study: run.Study, strategy: str, row: run.Row) -> None:
+def check_setting(study: run.Study, row: run.Row) -> None:
     """Refuses a row of another study.
 
     Raises:
         UsageError: Names what differs.
     """
-    now = setting(study, strategy)
+    now = setting(study, row["strategy"])
     # Versions and the machine may change; they are in the row.
     for name in set(now) - {"python", "jax", "cpu_count"}:
         if row["setting"].get(name) != now[name]:
+            which = f"{row['strategy']}, level {row['level']:g}, seed {row['seed']}"
             raise app.UsageError(
-                f"{FLAGS.out} has a row of {strategy}, level {row['level']:g}, seed "
-                f"{row['seed']} with {name} {row['setting'].get(name)}, and now it is "
-                f"{now[name]}; give another --out"
+                f"{FLAGS.out} has a row of {which} with {name} "
+                f"{row['setting'].get(name)}, and now it is {now[name]}; give another "
+                "--out"
             )
 
 
@@ -169,6 +167,11 @@ def setting(study: run.Study, strategy: str) -> run.Row:
         "proxies": []
         if strategy == "none"
         else [r.name for r in run.strategy_of(study, strategy).rankers],
+        "space": study.space.name,
+        "images": Path(FLAGS.images).name,
+        "accuracy": FLAGS.column if FLAGS.table else "retrained",
+        "repeats": study.repeats,
+        "samples": study.samples,
         "steps": study.steps if FLAGS.search else 0,
         "retrained": None
         if FLAGS.table or not FLAGS.search

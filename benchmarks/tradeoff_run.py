@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nas_jax import data, oneshot, pruning, training
+from nas_jax.errors import ConfigError
 from nas_jax.networks import get_network, get_supernet
 from nas_jax.proxies import Batch
 from nas_jax.spaces import Genotype, SearchSpace, SpaceMask, discretise
@@ -86,11 +87,11 @@ def shrunk(images: data.Dataset, size: int) -> data.Dataset:
     """The same images, averaged over squares down to a size.
 
     Raises:
-        ValueError: The size does not divide theirs.
+        ConfigError: The size does not divide theirs.
     """
     height = images.image_shape[0]
     if height % size:
-        raise ValueError(f"image_size {size} must divide {height}")
+        raise ConfigError(f"image_size {size} does not divide the images' {height}")
     side = height // size
 
     def mean(x: np.ndarray) -> np.ndarray:

@@ -155,7 +155,7 @@ def linear_regions_proxy(
     """
 
     def score(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
-        """Number of linear regions that small random inputs fall into.
+        """Number of linear regions that small random inputs fall into; NaN fails.
 
         Counted by activation patterns: TE-NAS (Chen et al. 2021, arXiv 2102.11535),
         section 3.1.2, with the statistics of the batch, as there.

@@ -12,8 +12,8 @@ class Importance:
     """The importance of N operations by R rankers; more important is higher.
 
     Attributes:
-        total: What operations are kept for, `[N]` float64; infinite where the network
-            without the operation has no finite score that could be compared.
+        total: What operations are kept for, `[N]` float64; infinite where a score is
+            not finite without the operation.
         spread: Standard deviation of `total` over repeats, `[N]`.
         parts: Each ranker's own figure, mean over repeats, `[N, R]`.
         parts_spread: Its standard deviation over repeats, `[N, R]`.
@@ -39,16 +39,15 @@ def relative_importance(
         sign: 1 where a higher score is better, -1 where a lower one is; `[scores]`.
 
     Returns:
-        `[..., candidates, scores]` float64. Without an operation a score may be
-        infinite, and so is the importance, with the sign that follows; where it is NaN,
-        the network is broken without the operation, whose importance is infinite. NaN
-        where r(N) is not finite or 0.
+        `[..., candidates, scores]` float64. Infinite where a score is not finite
+        without an operation: the network cannot do without it. NaN where r(N) is not
+        finite or 0.
     """
     whole, without = np.asarray(whole, np.float64), np.asarray(without, np.float64)
     whole = np.where(np.isfinite(whole) & (whole != 0), whole, np.nan)[..., None, :]
-    importance = sign * (whole - without) / np.abs(whole)
-    broken = np.isnan(without) & ~np.isnan(whole)
-    return np.where(broken, np.inf, importance)
+    broken = ~np.isfinite(without)
+    change = sign * (whole - np.where(broken, 0, without)) / np.abs(whole)
+    return np.where(broken & ~np.isnan(whole), np.inf, change)
 
 
 def sum_of_changes(changes: np.ndarray) -> Importance:
@@ -57,7 +56,7 @@ def sum_of_changes(changes: np.ndarray) -> Importance:
     Args:
         changes: `relative_importance` of each repeat, `[repeats, N, R]`.
     """
-    total, spread = _over_repeats(_sum(changes))
+    total, spread = _over_repeats(changes.sum(-1))
     return Importance(total, spread, *_over_repeats(changes))
 
 
@@ -100,18 +99,10 @@ def marginal_ranks(
     return sum_of_changes(marginal)
 
 
-def _sum(changes: np.ndarray) -> np.ndarray:
-    """Sum over rankers, the last axis; two infinities of both signs make a plus."""
-    with np.errstate(invalid="ignore"):
-        total = changes.sum(-1)
-    return np.where(np.isnan(total) & ~np.isnan(changes).any(-1), np.inf, total)
-
-
 def _over_repeats(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the first axis; see `_sum` for infinities."""
-    mean = _sum(np.moveaxis(values, 0, -1)) / len(values)
+    """Mean and standard deviation over the first axis, NaN where one is infinite."""
     with np.errstate(invalid="ignore"):
-        return mean, values.std(0)
+        return values.mean(0), values.std(0)
 
 
 def _shared_ranks(values: np.ndarray) -> np.ndarray:

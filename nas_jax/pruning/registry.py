@@ -32,7 +32,7 @@ class Options:
         repeats: Weights and batches that an importance is averaged over.
         rounds: Outer iterations of `zero_one_shot`.
         samples: Architectures of `sampled`.
-        defects: Whether `ete_nas` is as its public code.
+        defects: Whether `ete_nas` scores operations as its public code.
     """
 
     proxies: tuple[str, ...] = ()
@@ -64,7 +64,8 @@ def get_strategy(
 
     Raises:
         ConfigError: On an unknown name, lists the names; on an unknown proxy; on
-            rounds, samples, defects or proxies of a strategy that has none.
+            rounds, samples, defects or proxies of a strategy that has none; on
+            what `te_nas` and `ete_nas` refuse.
     """
     if name not in STRATEGIES:
         raise ConfigError(

@@ -28,7 +28,8 @@ class ScoredOperation:
         target: Node at the edge's end.
         operation: Operation name.
         kept: Whether the mask keeps it.
-        score: Importance, of the round that it was last scored in; None if unscored.
+        score: Importance, of the round that it was last scored in; None if unscored,
+            infinite where a ranker's score is not finite without the operation.
         score_std: Standard deviation of the importance over repeats.
         scores: Each ranker's own figure, mean over repeats.
         scores_std: Its standard deviation over repeats.
@@ -165,8 +166,7 @@ def warnings_of(finished: ScoredRound, names: Sequence[str], number: int) -> lis
             cell, edge, op = finished.operations[int(np.argmax(bad))]
             found.append(
                 f"{where} is not finite without {int(bad.sum())} of {len(column)} "
-                f"operations, such as {op} on edge {edge} of {cell}: without them the "
-                "network cannot be compared"
+                f"operations, such as {op} on edge {edge} of {cell}; they stay longest"
             )
         values, counts = np.unique(np.round(column[~bad], 12), return_counts=True)
         if len(values) == 1 and len(column) > 1:

@@ -25,6 +25,10 @@ REGION_IMAGES = 256
 """Images that crops for counting regions are cut out of."""
 TE_NAS_REGIONS = linear_regions_proxy("te_nas_regions", size=3, batches=3, depth=1)
 """TE-NAS' 3,000 crops of 3x3 pixels of one channel, in 3 batches."""
+ETE_NAS_REGIONS = linear_regions_proxy("ete_nas_regions", samples=100, size=3, depth=1)
+"""ETE-NAS' 100 of them (exp_100)."""
+KAIMING: Initialisation = "kaiming_normal_fan_out"
+"""Weights of ETE-NAS (kaiming_norm_fanout)."""
 NNGP_PROXIES = (
     "nngp_frobenius",
     "nngp_mean",
@@ -33,9 +37,6 @@ NNGP_PROXIES = (
     "nngp_lga",
 )
 """Proxies of ETE-NAS' kernel."""
-ETE_NAS_REGIONS = linear_regions_proxy("ete_nas_regions", samples=100, size=3, depth=1)
-"""ETE-NAS' 100 of them (exp_100)."""
-KAIMING: Initialisation = "kaiming_normal_fan_out"
 
 
 ETE_NAS_IMAGES = 150
@@ -105,7 +106,7 @@ def ete_nas(
         proxies: What ranks: `linear_regions`, `nwot`, `zen` and the NNGP family.
         channels: Other channels of the networks; 0 is 1, in NAS-Bench-201 as `te_nas`.
         layers: Other cells of each stage, in NAS-Bench-201 alone; 0 is one.
-        batch_size: Images of a kernel: two batches of 14 in the public code.
+        batch_size: Images of a kernel and of zen: two batches of 14 in the public code.
         repeats: Weights and batches.
         defects: As the public code prunes operations, for comparison: it divides by
             r(N) with its sign, takes every score for one that is better higher, and
@@ -125,9 +126,11 @@ def ete_nas(
         "zen": Ranker("zen", whole, batch_size, norm="running"),
         **{name: Ranker(name, whole, batch_size) for name in NNGP_PROXIES},
     }
-    if unknown := [name for name in proxies if name not in possible]:
+    unknown = [name for name in proxies if name not in possible]
+    if unknown or not proxies:
+        wrong = unknown[0] if proxies else "nothing"
         raise ConfigError(
-            f"ete_nas does not rank by {unknown[0]!r}; allowed: "
+            f"ete_nas does not rank by {wrong!r}; allowed: "
             f"{', '.join(sorted(possible))}; zero_one_shot takes any proxy"
         )
     if defects:

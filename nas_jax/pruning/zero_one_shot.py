@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from nas_jax.errors import ConfigError
 from nas_jax.pruning.candidate_networks import SupernetSize
 from nas_jax.pruning.candidates import Edge, Live, Operation, random_paths
 from nas_jax.pruning.importance import Importance, marginal_ranks, sum_of_changes
@@ -120,6 +121,12 @@ class _Sampled(Strategy):
         operations: Sequence[Operation],
         rng: np.random.Generator,
     ) -> Live:
+        most = max(len(ops) for cell in mask.kept for ops in cell)
+        if self._samples < most:
+            raise ConfigError(
+                f"{self._samples} sampled architectures are fewer than the {most} "
+                "operations of an edge, each of which needs one; take hundreds"
+            )
         return random_paths(mask, self._samples, rng)
 
     def count(self, operations: int) -> int:

@@ -40,7 +40,8 @@ class Scorer:
 
     Attributes:
         proxies: Names of the proxies.
-        compile_seconds: Seconds to trace and compile; 0 before the first call.
+        compile_seconds: Seconds to trace and compile, of calls of this scorer; 0 before
+            the first, and where `compile_all` was called before.
         seconds: Seconds of scoring so far, by proxy. Proxies of one program have what
             it took for all of them.
         scored: Number of architectures scored so far.

@@ -142,6 +142,23 @@ def test_nothing_but_the_arguments_is_stored() -> None:
     assert sum(leaf.size for leaf in jax.tree.leaves(pull)) > sum(stored)
 
 
+def test_the_derivative_of_a_derivative_stores_no_more_of_each_branch() -> None:
+    def gradient(function: Function) -> Any:
+        def total(x: Any) -> Any:
+            return jnp.sum(jnp.sin(function(INDICES[1], x, PARAMS)[0]))
+
+        return jax.grad(total)
+
+    def stored(function: Function) -> int:
+        _, pull = jax.vjp(gradient(function), X)
+        return sum(leaf.size for leaf in jax.tree.leaves(pull))
+
+    assert stored(chosen) < stored(switched)
+    chooses = operations(gradient(chosen), X).count("custom_vjp")
+    # Two: the choice, and the choice of its derivatives.
+    assert chooses == 2
+
+
 def operations(function: Function, *args: Any) -> str:
     return str(jax.make_jaxpr(function)(*args))
 

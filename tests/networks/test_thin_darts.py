@@ -36,17 +36,17 @@ def random_weights(seed: int, space: SearchSpace = SPACE) -> dict[str, np.ndarra
 
 
 @pytest.mark.parametrize(
-    ("stem", "size", "depth", "nodes"),
-    [(True, 8, 3, 2), (False, 3, 1, 1)],
-    ids=["stem", "bare"],
+    ("stem", "size", "depth", "nodes", "channels"),
+    [(True, 8, 3, 2, 1), (False, 3, 1, 1, 1), (False, 3, 1, 1, 6)],
+    ids=["stem", "bare", "wide"],
 )
 def test_equal_to_the_plain_network(
-    stem: bool, size: int, depth: int, nodes: int
+    stem: bool, size: int, depth: int, nodes: int, channels: int
 ) -> None:
     rng = np.random.default_rng(0)
     space = darts_space(nodes, OPS)
     with jax.enable_x64(True):
-        network = ThinDarts(space, 4, stem=stem)
+        network = ThinDarts(space, 4, channels, stem)
         params = jax.tree.map(
             lambda p: jnp.asarray(rng.normal(size=p.shape)), network.abstract(depth)
         )

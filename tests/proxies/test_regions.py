@@ -95,3 +95,23 @@ def test_a_network_without_relus(tiny: Any) -> None:
     )
     with pytest.raises(ConfigError, match="mine counts the regions that ReLUs cut"):
         linear_regions_proxy("mine").score(network, tiny.batch(), KEY)
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_relu_that_receives_nan_fails(batches: int) -> None:
+    def score(count: float) -> float:
+        def observe(params: Any, images: Any, *, norm: str) -> Observed:
+            broken = jnp.full((1, len(images), 2), jnp.nan)
+            pairs = [(images[None], jnp.ones(1)), (broken, jnp.full(1, count))]
+            return Observed(relu_inputs=pairs)
+
+        network = dataclasses.replace(
+            ScoredNetwork.plain(lambda p, x, norm: x, {}), observe=observe
+        )
+        batch = Batch(jnp.ones((2, 8, 8, 1)), jnp.zeros(2, int))
+        proxy = linear_regions_proxy("mine", samples=9, batches=batches)
+        return float(proxy.score(network, batch, KEY))
+
+    assert np.isnan(score(1.0))
+    # Of an operation that the network does not have.
+    assert score(0.0) == 1.0

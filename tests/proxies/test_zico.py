@@ -67,6 +67,14 @@ def test_signal_to_noise_by_hand() -> None:
     np.testing.assert_allclose(signal_to_noise(gradients), [2, 1, 0])
 
 
+def test_a_gradient_that_is_nan_fails() -> None:
+    gradients = jnp.array([[1.0, jnp.nan], [3.0, 2.0]])
+    np.testing.assert_allclose(signal_to_noise(gradients), [2, jnp.nan])
+    p = {"w1": jnp.full((1, 1), jnp.nan), "w2": jnp.ones((1, 2))}
+    batch = Batch(jnp.ones((2, 1, 1, 1)), jnp.array([0, 1]))
+    assert jnp.isnan(zico(ScoredNetwork.plain(linear, p), batch, KEY))
+
+
 def test_one_image_cannot_be_split() -> None:
     p = {"w1": jnp.ones((1, 1)), "w2": jnp.ones((1, 2))}
     batch = Batch(jnp.ones((1, 1, 1, 1)), jnp.array([0]))

@@ -33,21 +33,14 @@ def test_what_cannot_be_compared_is_nan() -> None:
     np.testing.assert_array_equal(importance, [[np.nan, np.nan, np.nan, 0.5]])
 
 
-def test_an_operation_without_which_the_network_breaks_is_important() -> None:
-    # A condition number (better lower) that is infinite without it, a log-determinant
-    # of -inf and a NaN say so; a score that overflows says the contrary.
+def test_an_operation_without_which_a_score_is_not_finite_is_important() -> None:
+    # Whatever the score's direction, and however a file kept it.
     inf = np.inf
     without = np.array([[inf, -inf, np.nan, inf]])
     importance = relative_importance(
         np.full(4, 2.0), without, np.array([-1.0, 1.0, -1.0, 1.0])
     )
-    np.testing.assert_array_equal(importance, [[inf, inf, inf, -inf]])
-
-
-def test_infinities_of_both_signs_are_important() -> None:
-    inf = np.inf
-    found = sum_of_changes(np.array([[[inf, -inf], [inf, 1.0], [-inf, 1.0]]]))
-    np.testing.assert_array_equal(found.total, [inf, inf, -inf])
+    np.testing.assert_array_equal(importance, [[inf, inf, inf, inf]])
     # In one of two repeats.
     found = sum_of_changes(np.array([[[1.0], [1.0]], [[inf], [2.0]]]))
     np.testing.assert_array_equal(found.total, [inf, 1.5])

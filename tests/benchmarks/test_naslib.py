@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import agreement
+from benchmarks import naslib
 from nas_jax.spaces import Genotype, darts_space
 
 NET = (
@@ -21,7 +21,7 @@ THIRD = "|nor_conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 
 
 def test_a_net_is_a_genotype() -> None:
-    genotype = Genotype.parse(darts_space(), agreement.darts_genotype(NET))
+    genotype = Genotype.parse(darts_space(), naslib.darts_genotype(NET))
     assert genotype.cells[0].genes[:3] == (
         ("sep_conv_5x5", 0),
         ("sep_conv_3x3", 1),
@@ -31,9 +31,9 @@ def test_a_net_is_a_genotype() -> None:
 
 
 def test_files_are_read_and_compared(tmp_path: Path) -> None:
-    naslib = tmp_path / "naslib.csv"
+    published = tmp_path / "naslib.csv"
     lines = [f"{FIRST},1,-1e8", f"{SECOND},3,5", f"{THIRD},2,4"]
-    naslib.write_text("\n".join(["arch_str,snip,zen", *lines]) + "\n")
+    published.write_text("\n".join(["arch_str,snip,zen", *lines]) + "\n")
     scores = {FIRST: (10.0, 1.0), SECOND: (30.0, None), THIRD: (40.0, 2.0)}
     rows = [
         {"architecture": name, "scores": {"snip": snip, "zen": zen}, "failed": {}}
@@ -41,10 +41,10 @@ def test_files_are_read_and_compared(tmp_path: Path) -> None:
     ]
     path = tmp_path / "scores.json"
     path.write_text(json.dumps({"rows": rows}))
-    read = agreement.read_naslib(str(naslib))
+    read = naslib.read_naslib(str(published))
     assert math.isnan(read[FIRST]["zen"]) and read[SECOND] == {"snip": 3, "zen": 5}
     accuracies = {FIRST: 70.0, SECOND: 80.0, THIRD: 90.0}
-    snip, zen = agreement.compare(agreement.read_scores([str(path)]), read, accuracies)
+    snip, zen = naslib.compare(naslib.read_scores([str(path)]), read, accuracies)
     # Ranks 1, 2, 3 of ours against 1, 3, 2: rho is 1 - 6 * 2 / (3 * 8).
     assert snip["with_naslib"] == pytest.approx(0.5)
     assert snip["with_accuracy"] == pytest.approx(1.0)
@@ -56,7 +56,7 @@ def test_files_are_read_and_compared(tmp_path: Path) -> None:
 def test_architectures_are_drawn_without_replacement(tmp_path: Path) -> None:
     names = {name: {"val_accuracy": 1.5} for name in (FIRST, SECOND, THIRD)}
     path = tmp_path / "archs.csv"
-    agreement.write_architectures(str(path), names, 2, 0)
+    naslib.write_architectures(str(path), names, 2, 0)
     header, *rows = path.read_text().splitlines()
     assert header == "arch_str,val_accuracy"
     assert len(set(rows)) == 2

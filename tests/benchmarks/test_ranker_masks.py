@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import ranker_sets
+from benchmarks import ranker_masks
 from benchmarks import tradeoff_run as run
 from nas_jax import data, pruning
 from nas_jax.scoring import sample_genotypes
@@ -37,7 +37,7 @@ def study() -> run.Study:
 
 
 def test_a_set_prunes_as_its_rankers_do(study: run.Study) -> None:
-    parts = ranker_sets.score(study, 3)
+    parts = ranker_masks.score(study, 3)
     for proxies in (("params",), ("params", "l2_norm")):
         options = pruning.Options(
             proxies=proxies, channels=2, layers=1, batch_size=8, repeats=2
@@ -50,7 +50,7 @@ def test_a_set_prunes_as_its_rankers_do(study: run.Study) -> None:
             num_classes=3,
             target=pruning.Target(LEVEL),
         )
-        assert ranker_sets.mask(study, parts, proxies, LEVEL) == alone.mask
+        assert ranker_masks.mask(study, parts, proxies, LEVEL) == alone.mask
 
 
 def test_shared_is_the_mean_over_pairs() -> None:
@@ -61,7 +61,7 @@ def test_shared_is_the_mean_over_pairs() -> None:
     kept = full.num_kept - 1
     # One pair shares all that it keeps, two pairs all but one.
     expected = (1 + 2 * (kept - 1) / kept) / 3
-    assert ranker_sets.shared(masks) == pytest.approx(expected)
+    assert ranker_masks.shared(masks) == pytest.approx(expected)
 
 
 def test_masks_may_have_nothing_in_common() -> None:
@@ -71,7 +71,7 @@ def test_masks_may_have_nothing_in_common() -> None:
         SpaceMask.full(space).drop(o for o in every if o[2] != op)
         for op in ("skip_connect", "sep_conv_3x3")
     ]
-    assert ranker_sets.shared(ends) == 0.0
+    assert ranker_masks.shared(ends) == 0.0
 
 
 def test_effects_find_what_an_operation_adds() -> None:
@@ -82,7 +82,7 @@ def test_effects_find_what_an_operation_adds() -> None:
         text: 90.0 + Genotype.parse(space, text).mask().keeps(*good)
         for text in genotypes
     }
-    found = ranker_sets.effects(space, worth, ridge=1e-6)
+    found = ranker_masks.effects(space, worth, ridge=1e-6)
     others = [found[o] for o in found if o[:2] == good[:2] and o != good]
     assert all(found[good] - other == pytest.approx(1.0, abs=1e-3) for other in others)
     elsewhere = [found[o] for o in found if o[:2] != good[:2]]
@@ -90,4 +90,4 @@ def test_effects_find_what_an_operation_adds() -> None:
 
 
 def test_members() -> None:
-    assert ranker_sets.members("nwot+params") == ("nwot", "params")
+    assert ranker_masks.members("nwot+params") == ("nwot", "params")
