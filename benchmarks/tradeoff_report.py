@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from absl import app, flags
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -62,13 +63,14 @@ def middle(rows: Sequence[Row], name: str, scale: float = 1.0, digits: int = 1) 
 def table(rows: Sequence[Row]) -> str:
     """One line for each strategy and level."""
     looked_up = any("kept_mean" in row for row in rows)
-    head = ["strategy", "level", "kept", "step, MiB", "step, ms", "prune, s"]
+    head = ["strategy", "level", "seeds", "kept", "step, MiB", "step, ms", "prune, s"]
     head += ["search, s", "accuracy", *["mean of what is left"] * looked_up]
     lines = [_line(head), _line(["---"] * len(head))]
     for (strategy, level), group in grouped(rows).items():
         cells = [
             strategy,
             f"{level:g}",
+            f"{len(group)}",
             f"{group[0]['kept']}",
             middle(group, "step_peak_bytes", MIB),
             middle(group, "step_seconds", 1e-3, 0),
@@ -120,6 +122,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                     capsize=2,
                     linestyle="--" if strategy == "random" else "-",
                 )
+        fence(axis, [r[name] / scale for r in rows if r.get(name) is not None])
         axis.set_xlabel("pruning level")
         axis.set_ylabel(label)
         axis.spines[["top", "right"]].set_visible(False)
@@ -128,6 +131,29 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
     with matplotlib.rc_context({"svg.hashsalt": "nas_jax", "svg.fonttype": "none"}):
         FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
+
+
+def fence(axis: Axes, values: Sequence[float]) -> None:
+    """Ends an axis where outliers begin (Tukey 1977), and says which mean is beyond.
+
+    One failed search would else make all differences invisible.
+    """
+    first, third = np.percentile(values or [0.0], [25, 75])
+    low = first - 3 * max(third - first, 0.01 * abs(third))
+    if min(values, default=0.0) >= low:
+        return
+    axis.set_ylim(low, max(values) + 0.1 * (max(values) - low))
+    for container in axis.containers:
+        for x, y in zip(*container[0].get_data(), strict=True):
+            if y < low:
+                axis.annotate(
+                    f"{container.get_label()}: {y:.1f}",
+                    (x, low),
+                    (4, 4),
+                    textcoords="offset points",
+                    color=container[0].get_color(),
+                    fontsize="small",
+                )
 
 
 def main(argv: Sequence[str]) -> None:

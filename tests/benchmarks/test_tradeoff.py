@@ -153,11 +153,29 @@ def test_table_and_plot(tmp_path: Path) -> None:
     lines = out.splitlines()
     # Means of 90 and 92, 80 and 82; the deviation of two values 2 apart is 2 ** 0.5.
     assert (
-        "| none | 0 | 30 | 30.0 | 50 | – | – | 91.00 ± 1.41 | 89.00 ± 0.00 |" in lines
+        "| none | 0 | 2 | 30 | 30.0 | 50 | – | – | 91.00 ± 1.41 | 89.00 ± 0.00 |"
+        in lines
     )
     assert (
-        "| random | 0.5 | 12 | 12.0 | 50 | – | – | 81.00 ± 1.41 | 79.00 ± 0.00 |"
+        "| random | 0.5 | 2 | 12 | 12.0 | 50 | – | – | 81.00 ± 1.41 | 79.00 ± 0.00 |"
         in lines
     )
     svg = (tmp_path / "plot.svg").read_text()
     assert "pruning level" in svg and "random" in svg and "te_nas" not in svg
+
+
+def test_an_outlier_is_written_at_the_edge(tmp_path: Path) -> None:
+    rows = [
+        {"strategy": s, "level": level, "seed": seed, "kept": 12, "accuracy": value}
+        for s, level, values in (
+            ("none", 0.0, (90.0, 91.0, 92.0)),
+            ("random", 0.5, (90.0, 91.0, 93.0)),
+            ("sampled", 0.5, (10.0,)),
+        )
+        for seed, value in enumerate(values)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    start("tradeoff_report", f"--rows={file}", f"--out={tmp_path / 'plot'}")
+    svg = (tmp_path / "plot.svg").read_text()
+    assert "sampled: 10.0" in svg and "random: " not in svg
