@@ -20,16 +20,8 @@ from nas_jax.tabular import spearman
 
 FAILED = -1e8
 """What NASLib writes where a proxy failed."""
-# As NASLib numbers the operations of the DARTS space in `net`.
-DARTS_OPS = (
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
+DARTS_OPS = get_space("darts").cells[0].selectable
+"""As NASLib numbers the operations of the DARTS space in `net`: in DARTS' order."""
 Scores = Mapping[str, Mapping[str, float]]
 """Numbers by architecture, then by name."""
 
