@@ -83,9 +83,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
 
     class Watched(Scorer):
-        def _compile(self, group: tuple[str, ...], arguments: Any) -> Any:
-            found.append(group)
-            return super()._compile(group, arguments)
+        def keep(self, name: Any, program: Any) -> None:
+            found.append(name[0])
+            super().keep(name, program)
 
     monkeypatch.setattr(score_loop, "Scorer", Watched)
     return found
