@@ -8,7 +8,8 @@
 
 A row is one strategy, level and seed: pruning, a search on what is left, and the
 accuracy of what was found, looked up or retrained. Rows that the file has are not
-computed again, so a run that was stopped goes on. The network that is searched, the
+computed again, so a run that was stopped goes on. `--found=darts.jsonl` retrains what
+these rows found once more, with other `--retrain_*`. The network that is searched, the
 images and the steps are of a size that two cores can do: see the flags.
 """
 
@@ -54,6 +55,9 @@ flags.DEFINE_integer("retrain_channels", 12, "Channels of a retrained network.")
 flags.DEFINE_integer("retrain_layers", 5, "Its cells.")
 flags.DEFINE_integer("retrain_epochs", 6, "Passes over the training images.")
 flags.DEFINE_boolean("search", True, "Search; without, only masks and what they keep.")
+flags.DEFINE_string(
+    "found", "", "JSONL file of rows whose architectures are retrained, not searched."
+)
 flags.DEFINE_string("out", None, "JSONL file of rows; those that it has are kept.")
 flags.mark_flags_as_required(["images", "out"])
 
@@ -91,42 +95,24 @@ def main(argv: Sequence[str]) -> None:
         samples=FLAGS.samples,
     )
     for row in rows:
-        check_setting(study, row)
-    scores: dict[tuple[str, int], run.Scores] = {}
-    searched: dict[SpaceMask, tuple[int, Genotype, run.Row]] = {}
+        check_setting(study, row, FLAGS.out)
+    find = Earlier(study, Path(FLAGS.found)) if FLAGS.found else Searches(study)
     for strategy, level, seed in cells():
         if (strategy, level, seed) in done:
             continue
-        known = scores.setdefault((strategy, seed), run.Scores())
-        mask, pruned = run.prune(study, strategy, level, seed, known)
-        row: run.Row = {
-            "space": FLAGS.space,
-            "strategy": strategy,
-            "level": level,
-            "seed": seed,
-            "kept": mask.num_kept,
-            "kept_fraction": mask.kept_fraction,
-            "mask": mask.to_dict(),
-            **pruned,
-        }
-        if FLAGS.search:
-            # Levels may leave the same operations: 1 of 5 at three of them.
-            earlier = searched.get(mask)
-            if earlier is None or earlier[0] != seed:
-                searched[mask] = seed, *run.search(study, mask, seed)
-            _, genotype, found = searched[mask]
-            row |= {"genotype": str(genotype), **found}
-            if accuracies:
-                row["accuracy"] = accuracies[str(genotype)]
-            else:
-                row |= run.retrain(
-                    study,
-                    genotype,
-                    seed,
-                    channels=FLAGS.retrain_channels,
-                    layers=FLAGS.retrain_layers,
-                    epochs=FLAGS.retrain_epochs,
-                )
+        row = find(strategy, level, seed)
+        mask = SpaceMask.from_json(study.space, json.dumps(row["mask"]))
+        if accuracies and "genotype" in row:
+            row["accuracy"] = accuracies[row["genotype"]]
+        elif "genotype" in row:
+            row |= run.retrain(
+                study,
+                Genotype.parse(study.space, row["genotype"]),
+                seed,
+                channels=FLAGS.retrain_channels,
+                layers=FLAGS.retrain_layers,
+                epochs=FLAGS.retrain_epochs,
+            )
         if accuracies:
             row |= run.looked_up(accuracies, mask)
         row["setting"] = setting(study, strategy)
@@ -140,24 +126,87 @@ def main(argv: Sequence[str]) -> None:
         )
 
 
+class Searches:
+    """Rows of pruning and search; the same scores and the same masks once."""
+
+    def __init__(self, study: run.Study) -> None:
+        self._study = study
+        self._scores: dict[tuple[str, int], run.Scores] = {}
+        # Levels may leave the same operations: 1 of 5 at three of them.
+        self._found: dict[tuple[SpaceMask, int], tuple[Genotype, run.Row]] = {}
+
+    def __call__(self, strategy: str, level: float, seed: int) -> run.Row:
+        """A row without an accuracy."""
+        study = self._study
+        known = self._scores.setdefault((strategy, seed), run.Scores())
+        mask, pruned = run.prune(study, strategy, level, seed, known)
+        row: run.Row = {
+            "space": FLAGS.space,
+            "strategy": strategy,
+            "level": level,
+            "seed": seed,
+            "kept": mask.num_kept,
+            "kept_fraction": mask.kept_fraction,
+            "mask": mask.to_dict(),
+            **pruned,
+        }
+        if FLAGS.search:
+            if (mask, seed) not in self._found:
+                self._found[mask, seed] = run.search(study, mask, seed)
+            genotype, found = self._found[mask, seed]
+            row |= {"genotype": str(genotype), **found}
+        return row
+
+
+class Earlier:
+    """Rows of another run of this study, to be retrained for longer."""
+
+    def __init__(self, study: run.Study, path: Path) -> None:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        self._rows: dict[tuple[str, float, int], run.Row] = {}
+        for row in map(json.loads, lines):
+            check_setting(study, row, str(path), but=("accuracy", "retrained"))
+            self._rows[row["strategy"], row["level"], row["seed"]] = row
+
+    def __call__(self, strategy: str, level: float, seed: int) -> run.Row:
+        """A row, whose accuracy is to be replaced.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if (strategy, level, seed) not in self._rows:
+            raise app.UsageError(
+                f"{FLAGS.found} has no row of {strategy}, level {level:g}, seed {seed}"
+            )
+        return dict(self._rows[strategy, level, seed])
+
+
 SHOWN = ("prune_seconds", "search_seconds", "kept_mean", "valid_accuracy", "accuracy")
 
 
-def check_setting(study: run.Study, row: run.Row) -> None:
+def check_setting(
+    study: run.Study, row: run.Row, file: str, but: Sequence[str] = ()
+) -> None:
     """Refuses a row of another study.
+
+    Args:
+        study: This one.
+        row: The row.
+        file: Where it is from.
+        but: What may differ.
 
     Raises:
         UsageError: Names what differs.
     """
     now = setting(study, row["strategy"])
     # Versions and the machine may change; they are in the row.
-    for name in set(now) - {"python", "jax", "cpu_count"}:
+    for name in set(now) - {"python", "jax", "cpu_count", *but}:
         if row["setting"].get(name) != now[name]:
             which = f"{row['strategy']}, level {row['level']:g}, seed {row['seed']}"
             raise app.UsageError(
-                f"{FLAGS.out} has a row of {which} with {name} "
-                f"{row['setting'].get(name)}, and now it is {now[name]}; give another "
-                "--out"
+                f"{file} has a row of {which} with {name} "
+                f"{row['setting'].get(name)}, and now it is {now[name]}; name another "
+                "file"
             )
 
 

@@ -112,6 +112,41 @@ def test_what_pruning_alone_decides_is_looked_up(
     assert row["accuracy"] == row["kept_mean"]
 
 
+def test_found_architectures_are_judged_again(
+    inputs: tuple[str, str], tmp_path: Path
+) -> None:
+    found, out = tmp_path / "found.jsonl", tmp_path / "rows.jsonl"
+    flags = ("--strategies=random", "--levels=0.875", "--image_size=8")
+    start("tradeoff", *inputs, *flags, "--seeds=3", f"--out={found}")
+    (row,) = rows_of(found)
+    found.write_text(json.dumps(row | {"accuracy": 0.0}))
+    again = (*inputs, *flags, f"--found={found}", f"--out={out}")
+    start("tradeoff", *again, "--seeds=3")
+    assert rows_of(out) == [row]
+    result = run("tradeoff", *again, "--seeds=4")
+    assert "has no row of random, level 0.875, seed 4" in result.stderr
+    result = run("tradeoff", *again, "--seeds=3", "--batch=8")
+    assert "with batch_size 64, and now it is 8" in result.stderr
+    assert rows_of(out) == [row]
+
+
+@pytest.mark.slow
+def test_found_architectures_are_retrained(
+    inputs: tuple[str, str], tmp_path: Path
+) -> None:
+    found, out = tmp_path / "found.jsonl", tmp_path / "rows.jsonl"
+    flags = ("--strategies=random", "--levels=0.875", "--seeds=3", "--image_size=8")
+    flags = (*flags, "--batch=8")
+    start("tradeoff", *inputs, *flags, f"--out={found}")
+    retrain = ("--retrain_channels=2", "--retrain_layers=1", "--retrain_epochs=1")
+    start("tradeoff", inputs[0], *flags, *retrain, f"--found={found}", f"--out={out}")
+    (row,) = rows_of(out)
+    assert row["genotype"] == rows_of(found)[0]["genotype"]
+    assert row["setting"]["retrained"] == [2, 1, 1]
+    # Of 8 test images.
+    assert row["accuracy"] % 12.5 == 0 and row["parameters"] > 0
+
+
 @pytest.mark.slow
 def test_a_search_on_what_is_left(inputs: tuple[str, str], tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
