@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from nas_jax.errors import ConfigError
 from nas_jax.networks.layers import BatchNorm, Norm, weight
+from nas_jax.networks.sown import gate_channels
 
 STEM_MULTIPLIER = 3
 """The stem has three times the channels of the first cell (DARTS)."""
@@ -94,8 +96,9 @@ class Stem(nn.Module):
             window_strides=(1, 1),
             padding=((1, 1), (1, 1)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return BatchNorm(self.norm, True, self.tracked, name="norm")(x[None])[0]
+        )[None]
+        x = gate_channels(self, "channels", x, math.prod(shape[:3]), None)
+        return BatchNorm(self.norm, True, self.tracked, name="norm")(x)[0]
 
 
 class Classifier(nn.Module):
@@ -117,4 +120,5 @@ class Classifier(nn.Module):
         shape = (features.shape[-1], self.num_classes)
         kernel = weight(self, "kernel", shape, features.dtype)
         bias = self.param("bias", nn.initializers.zeros, shape[1:], features.dtype)
-        return features @ kernel + bias
+        logits = (features @ kernel + bias)[None]
+        return gate_channels(self, "channels", logits, shape[0], None)[0]

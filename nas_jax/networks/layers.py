@@ -15,6 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from nas_jax.networks.sown import (
+    gate_channels,
+    is_watched,
+    sow_relu_input,
+    sow_variances,
+)
+
 Norm = Literal["batch", "running", "identity"]
 """What batch normalisation does: statistics of the batch, running statistics, or
 nothing (synflow's linear network)."""
@@ -164,8 +171,19 @@ class BatchNorm(nn.Module):
     tracked: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalised x; updates the running statistics where they are mutable."""
+    def __call__(self, x: jax.Array, count: jax.Array | None = None) -> jax.Array:
+        """Normalised x; updates the running statistics where they are mutable.
+
+        Args:
+            x: The stack.
+            count: `[K]`, how many normalisations of the network have this input; None
+                for one each. Only for those who look on.
+        """
+        if is_watched(self):
+            variances = batch_statistics(x)[1]
+            if self.norm != "batch":
+                variances = jnp.ones_like(variances)
+            sow_variances(self, variances, count)
         if not self.affine and not self.tracked:
             return normalize(x, self.norm)
         shape = (x.shape[0], x.shape[-1])
@@ -228,26 +246,18 @@ class Projection(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[B, H, W, C] -> [B, H, W, channels]`, half the size where reducing."""
         x = x[None]
-        sow_relu_input(self, x, jnp.ones(1))
+        sow_relu_input(self, x, None)
+        inside = x.shape[-1]
         x = nn.relu(x)
         if self.reduce:
             widths = (self.channels // 2, self.channels - self.channels // 2)
             even, odd = (
-                weight(self, f"pointwise_{name}", (1, x.shape[-1], width), x.dtype)
+                weight(self, f"pointwise_{name}", (1, inside, width), x.dtype)
                 for name, width in zip(("even", "odd"), widths, strict=True)
             )
             x = halve(x, even, odd)
         else:
-            shape = (1, x.shape[-1], self.channels)
+            shape = (1, inside, self.channels)
             x = pointwise_conv(x, weight(self, "pointwise", shape, x.dtype))
+        x = gate_channels(self, "channels", x, inside, None)
         return BatchNorm(self.norm, self.affine, self.tracked)(x)[0]
-
-
-def sow_relu_input(module: nn.Module, x: jax.Array, count: jax.Array) -> None:
-    """Record what a ReLU receives, for proxies that look at activation patterns.
-
-    Args:
-        x: Inputs `[K, B, ...]` of K stacked ReLUs.
-        count: `[K]`, how many ReLUs of the network see this input.
-    """
-    module.sow("relu_inputs", "relu", (x, count))

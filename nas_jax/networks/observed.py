@@ -36,7 +36,7 @@ class Observed(NamedTuple):
         relu_inputs: Pairs of what K stacked ReLUs receive, `[K, B, ...]`, and how many
             ReLUs receive it, `[K]`.
         variances: Pairs of the batch variances of K stacked batch normalisations,
-            `[K, C]`, and 1 or 0 for whether they take part, `[K]`.
+            `[K, C]`, and how many of the network's have them, `[K]`.
         channels: The gates of the convolutions and linear layers.
     """
 

@@ -8,6 +8,7 @@ identities are computed once for each source, whatever the number of its edges.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -21,10 +22,10 @@ from nas_jax.networks.layers import (
     halve,
     mix,
     pointwise_conv,
-    sow_relu_input,
 )
 from nas_jax.networks.operations import CONV_OPS, POOL_OPS
 from nas_jax.networks.plan import SKIP, PlannedOp
+from nas_jax.networks.sown import gate_channels, is_watched, sow_relu_input
 
 Rows = tuple[tuple[str, int, int], ...]
 """Names of stacked parameters, each with its first row and the one after its last."""
@@ -82,7 +83,7 @@ class Wave(nn.Module):
             if not ops:
                 continue
             if ops is shared:
-                values, columns = self._shared(ops, sources, raw)
+                values, columns = self._shared(ops, sources, raw, weights)
             else:
                 values, columns = self._stacked(ops, sources, raw, weights, params)
             targets = sorted({o.target for o in ops})
@@ -96,7 +97,11 @@ class Wave(nn.Module):
         return op.op in CONV_OPS or (op.op == SKIP and self.stride == 2)
 
     def _shared(
-        self, ops: list[PlannedOp], sources: list[int], raw: jax.Array
+        self,
+        ops: list[PlannedOp],
+        sources: list[int],
+        raw: jax.Array,
+        weights: jax.Array | None,
     ) -> tuple[jax.Array, list[int]]:
         """Pools and identities: one result for each source and kind.
 
@@ -112,12 +117,14 @@ class Wave(nn.Module):
             for name in POOL_OPS
             if used[name]
         ]
+        rows = [(name, source) for name in used for source in used[name]]
         results = [_concat(pools)] if pools else []
         if pools and self.pool_norm:
-            results = [BatchNorm(self.norm, name="pool_norm")(results[0])]
+            pooled = [row for row in rows if row[0] in POOL_OPS]
+            count = self._readers(pooled, [(o.op, o.source) for o in ops], ops, weights)
+            results = [BatchNorm(self.norm, name="pool_norm")(results[0], count)]
         if used[SKIP]:
             results.append(_take(raw, _index(sources, used[SKIP])))
-        rows = [(name, source) for name in used for source in used[name]]
         return _concat(results), [rows.index((o.op, o.source)) for o in ops]
 
     def _stacked(
@@ -145,29 +152,63 @@ class Wave(nn.Module):
             name: _take(act, _index(sources, [ops[i].source for i in members]))
             for name, members in kinds.items()
         }
-        if self.is_mutable_collection("relu_inputs"):
-            one_hot = np.array([[o.source == s for o in ops] for s in sources])
-            live = _live(ops, weights)
-            sow_relu_input(self, raw, jnp.asarray(one_hot, live.dtype) @ live)
-        if twice:
-            first = self._separable(twice, inputs, params, 0, self.stride)
-            first = self._norm("norm_0")(first)
-            if self.is_mutable_collection("relu_inputs"):
-                members = [i for name in twice for i in kinds[name]]
-                sow_relu_input(self, first, _live([ops[i] for i in members], weights))
-            inputs |= _split(nn.relu(first), {n: len(kinds[n]) for n in twice})
-        results = (
-            [self._separable(convs, inputs, params, 1, self.stride)] if convs else []
+        sow_relu_input(
+            self, raw, self._readers(sources, [o.source for o in ops], ops, weights)
         )
+        if twice:
+            live = self._live([ops[i] for name in twice for i in kinds[name]], weights)
+            first = self._separable(twice, inputs, params, 0, self.stride, live)
+            first = self._normalize(0, first, live)
+            sow_relu_input(self, first, live)
+            inputs |= _split(nn.relu(first), {n: len(kinds[n]) for n in twice})
+        order = [i for members in kinds.values() for i in members]
+        live = self._live([ops[i] for i in order], weights)
+        results = []
+        if convs:
+            count = sum(len(kinds[name]) for name in convs)
+            own = None if live is None else live[:count]
+            results = [self._separable(convs, inputs, params, 1, self.stride, own)]
         if SKIP in kinds:
             halves = (params[f"{SKIP}_pointwise_{name}"] for name in ("even", "odd"))
             results.append(halve(inputs[SKIP], *halves))
-        order = [i for members in kinds.values() for i in members]
-        last = self._norm("norm_1")(_concat(results))
+        last = self._normalize(1, _concat(results), live)
         return last, [order.index(i) for i in range(len(ops))]
 
-    def _norm(self, name: str) -> BatchNorm:
-        return BatchNorm(self.norm, self.affine, self.tracked, name=name)
+    def _normalize(self, stage: int, x: jax.Array, live: jax.Array | None) -> jax.Array:
+        """Gates of the 1x1 convolutions of a stage, and normalisation."""
+        x = gate_channels(self, f"pointwise_{stage}", x, x.shape[-1], live)
+        norm = BatchNorm(self.norm, self.affine, self.tracked, name=f"norm_{stage}")
+        return norm(x, live)
+
+    def _live(
+        self, ops: Sequence[PlannedOp], weights: jax.Array | None
+    ) -> jax.Array | None:
+        """1 for each operation whose weight is not zero, else 0, for who looks on."""
+        if weights is None or not is_watched(self):
+            return None
+        edges, columns = ([getattr(o, n) for o in ops] for n in ("edge", "column"))
+        return (weights[np.array(edges), np.array(columns)] > 0).astype(weights.dtype)
+
+    def _readers(
+        self,
+        rows: Sequence[Any],
+        read: Sequence[Any],
+        ops: Sequence[PlannedOp],
+        weights: jax.Array | None,
+    ) -> jax.Array | None:
+        """How many live operations read each row, for who looks on.
+
+        Args:
+            rows: Names of the rows.
+            read: Which of them each operation reads.
+            ops: The operations.
+            weights: Architecture weights.
+        """
+        if not is_watched(self):
+            return None
+        one_hot = jnp.asarray([[r == row for r in read] for row in rows], float)
+        live = self._live(ops, weights)
+        return one_hot.sum(1) if live is None else one_hot.astype(live.dtype) @ live
 
     def _separable(
         self,
@@ -176,6 +217,7 @@ class Wave(nn.Module):
         params: Mapping[str, jax.Array],
         stage: int,
         stride: int,
+        live: jax.Array | None,
     ) -> jax.Array:
         """Depthwise convolutions of each kind, then all 1x1 convolutions at once."""
         results = [
@@ -188,7 +230,13 @@ class Wave(nn.Module):
             for name in names
         ]
         kernels = [params[f"{name}_pointwise_{stage}"] for name in names]
-        return pointwise_conv(_concat(results), _concat(kernels))
+        areas = [
+            CONV_OPS[name].kernel ** 2
+            for name, result in zip(names, results, strict=True)
+            for _ in range(len(result))
+        ]
+        y = gate_channels(self, f"depthwise_{stage}", _concat(results), areas, live)
+        return pointwise_conv(y, _concat(kernels))
 
 
 def _mixing_matrix(
@@ -215,14 +263,6 @@ def _mixing_matrix(
         constant[t, k, o.edge, o.column] += 1
     flat = jnp.asarray(constant.reshape(-1, weights.size), weights.dtype)
     return (flat @ weights.reshape(-1)).reshape(shape)
-
-
-def _live(ops: Sequence[PlannedOp], weights: jax.Array | None) -> jax.Array:
-    """1 for each operation whose architecture weight is not zero, else 0."""
-    if weights is None:
-        return jnp.ones(len(ops))
-    edges, columns = ([getattr(o, n) for o in ops] for n in ("edge", "column"))
-    return (weights[np.array(edges), np.array(columns)] > 0).astype(weights.dtype)
 
 
 def _index(sources: list[int], used: list[int]) -> list[int]:

@@ -51,9 +51,9 @@ def zen_score(
     """
     distance = jnp.abs(feature_map - disturbed).reshape(feature_map.shape[0], -1)
     score = jnp.log(jnp.mean(jnp.sum(distance, axis=1)))
-    for variance, live in variances:
+    for variance, count in variances:
         scale = 0.5 * jnp.log(jnp.mean(variance, axis=-1))
-        score += jnp.sum(jnp.where(live > 0, scale, 0))
+        score += jnp.sum(jnp.where(count > 0, count * scale, 0))
     return score
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nas_jax.networks import Supernet, mixture_weights, zero_alphas
+from nas_jax.networks import Supernet, mixture_weights, sown, zero_alphas
 from nas_jax.networks.backbone import places
 from nas_jax.networks.liveness import live_layers
 from nas_jax.proxies import Observed, ScoredNetwork
@@ -40,19 +40,12 @@ def scored_supernet(network: Supernet, params: Any, live: Live) -> ScoredNetwork
     def observe(
         params: Any, images: jax.Array, *, norm: Any, gates: Any = None
     ) -> Observed:
-        assert gates is None, "a supernet does not tell its channels"
-        out, sown = network.clone(norm=norm).apply(
-            {"params": params},
-            images,
-            weights,
-            mutable=["feature_map", "features", "relu_inputs"],
-        )
-        return Observed(
-            logits=out,
-            features=sown["features"]["classifier"]["pooled"][0],
-            feature_map=sown["feature_map"]["classifier"]["features"][0],
-            relu_inputs=jax.tree.leaves(sown["relu_inputs"], is_leaf=_is_pair),
-        )
+        def apply(variables: Any, **keywords: Any) -> Any:
+            return network.clone(norm=norm).apply(
+                variables, images, weights, **keywords
+            )
+
+        return sown.observe(apply, params, gates)
 
     alive = live_layers(network, params, weights)
     return ScoredNetwork(
@@ -109,7 +102,3 @@ def count_operations(network: Supernet, live: Live) -> dict[str, jax.Array]:
             here = jnp.sum(jnp.asarray(live[cell.name])[:, column])
             counts[op] = counts[op] + here if op in counts else here
     return counts
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple) and isinstance(value[0], jax.Array)

@@ -13,13 +13,30 @@ from nas_jax.networks import (
     init_variables,
     zero_alphas,
 )
+from nas_jax.networks.backbone import places
+from nas_jax.networks.edges import from_edges, to_edges
 from nas_jax.proxies import Batch, ScoredNetwork, get_proxy
 from nas_jax.pruning import scored_supernet
-from nas_jax.spaces import SpaceMask, darts_space
+from nas_jax.scoring.families import Darts
+from nas_jax.spaces import CellGenotype, Genotype, SpaceMask, darts_space
 
 MASK = SpaceMask.full(darts_space(1, ("none", "skip_connect", "sep_conv_3x3")))
 IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
 BATCH = Batch(jnp.asarray(IMAGES), jnp.array([0, 1, 0, 1]))
+POOLED = SpaceMask.full(darts_space(1, ("none", "max_pool_3x3", "avg_pool_3x3")))
+FAST = {"xla_backend_optimization_level": 0}
+# Pools are left out: a supernet normalises them, a discrete network does not.
+MIXED = darts_space(2, ("none", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"))
+GENES = {
+    "normal": (
+        *(("dil_conv_5x5", 0), ("sep_conv_3x3", 1)),
+        *(("sep_conv_3x3", 0), ("skip_connect", 2)),
+    ),
+    "reduce": (
+        *(("skip_connect", 0), ("sep_conv_3x3", 1)),
+        *(("dil_conv_5x5", 1), ("skip_connect", 2)),
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +48,94 @@ def candidate() -> ScoredNetwork:
     params = init_variables(jax.random.key(0), shapes)["params"]
     live = MASK.drop([("reduce", 0, "sep_conv_3x3")]).arrays()
     return scored_supernet(network, params, live)
+
+
+def discrete() -> tuple[ScoredNetwork, ScoredNetwork]:
+    """A supernet with one operation alive on an edge, and the same discrete network."""
+    cells = tuple(CellGenotype(c.name, GENES[c.name], c.output) for c in MIXED.cells)
+    family = Darts(2, 2, 3, MIXED)
+    params = family.init(jax.random.key(1), (8, 8, 1))
+    codes = {k: v[0] for k, v in family.encode([Genotype(MIXED, cells)]).items()}
+    alone = family.scored(params, jax.tree.map(jnp.asarray, codes))
+    network = Supernet(SpaceMask.full(MIXED), 2, 2, 3)
+    shapes = abstract_variables(network, BATCH.images, zero_alphas(MIXED))["params"]
+    edges = to_edges(
+        network, init_variables(jax.random.key(2), {"params": shapes})["params"]
+    )
+    live = {}
+    for spec in MIXED.cells:
+        live[spec.name] = np.zeros((len(spec.edges), len(spec.ops)))
+        live[spec.name][:, spec.ops.index("none")] = 1
+        for g, (op, source) in enumerate(GENES[spec.name]):
+            edge = spec.edges.index((source, spec.gene_nodes[g]))
+            live[spec.name][edge] = [o == op for o in spec.ops]
+            for index, place in enumerate(places(2, 2)):
+                own = edges[f"cell_{index}"].get(f"edge_{edge}", {}).get(op, {})
+                if place.name == spec.name:
+                    for name in own:
+                        own[name] = params[f"cell_{index}"][f"{op}_{name}"][g]
+    for name, leaves in params.items():
+        if name in ("stem", "classifier"):
+            edges[name] = leaves
+        else:
+            for part in ("preprocess_0", "preprocess_1"):
+                edges[name][part] = {k: v[0] for k, v in leaves[part].items()}
+    stacked = from_edges(network, shapes, edges)
+    return scored_supernet(network, stacked, live), alone
+
+
+def test_a_supernet_of_one_architecture_tells_what_its_network_tells() -> None:
+    def told(network: ScoredNetwork) -> tuple[Any, Any]:
+        score = get_proxy("fisher").score(network, BATCH, jax.random.key(0))
+        return score, network.observed(BATCH)
+
+    networks = discrete()
+    run = jax.jit(
+        lambda: [told(network) for network in networks], compiler_options=FAST
+    )
+    (mixed, seen), (alone, expected) = run()
+    np.testing.assert_allclose(seen.logits, expected.logits, rtol=1e-3, atol=1e-4)
+    assert float(mixed) == pytest.approx(float(alone), rel=1e-3)
+    assert taking_part(seen.variances) == pytest.approx(
+        taking_part(expected.variances), rel=1e-3
+    )
+    assert taking_part(seen.relu_inputs) == pytest.approx(
+        taking_part(expected.relu_inputs), rel=1e-3, abs=1e-3
+    )
+
+
+def taking_part(pairs: Any) -> list[float]:
+    """The sum of each row, as often as its count says, sorted."""
+    return sorted(
+        float(np.sum(row))
+        for rows, counts in pairs
+        for row, count in zip(rows, counts, strict=True)
+        for _ in range(int(count))
+    )
+
+
+def test_every_pool_counts_its_normalisation() -> None:
+    """Two edges that read a state pool it once, and normalise it twice."""
+    network = Supernet(POOLED, 2, 2, 3)
+    shapes = abstract_variables(network, BATCH.images, zero_alphas(POOLED.space))
+    params = init_variables(jax.random.key(0), shapes)["params"]
+    live = POOLED.drop([("normal", 0, "max_pool_3x3")]).arrays()
+    run = jax.jit(
+        lambda: scored_supernet(network, params, live).observed(BATCH),
+        compiler_options=FAST,
+    )
+    seen = run()
+    assert seen.variances is not None
+    # A stem, two preprocessings of either cell, and 3 and 4 pools.
+    assert sum(float(counts.sum()) for _, counts in seen.variances) == 1 + 4 + 3 + 4
+
+
+def test_zen_of_a_candidate(candidate: ScoredNetwork) -> None:
+    run = jax.jit(
+        lambda: get_proxy("zen").score(candidate, BATCH, jax.random.key(0)),
+        compiler_options=FAST,
+    )
+    assert np.isfinite(run())
 
 
 @pytest.mark.parametrize("norm", ["batch", "identity"])
@@ -50,7 +155,12 @@ def test_what_a_supernet_tells(candidate: ScoredNetwork, norm: Any) -> None:
     # of each of the two skips that halve the image.
     counts = [float(counts.sum()) for _, counts in seen.relu_inputs]
     assert sum(counts) == 2 + 2 + 2
-    assert seen.variances is None and seen.channels is None
+    # As many, and the stem's.
+    assert seen.variances is not None
+    assert sum(float(n.sum()) for _, n in seen.variances) == 1 + 2 + 2 + 2
+    # Depthwise and 1x1 are layers of their own; stem and classifier are two more.
+    assert seen.channels is not None
+    assert sum(float(gate.live.sum()) for gate in seen.channels) == 2 + 2 + 4 + 2
 
 
 def test_macs_and_operations_of_a_candidate(candidate: ScoredNetwork) -> None:
