@@ -143,17 +143,20 @@ def fence(axis: Axes, values: Sequence[float]) -> None:
     if min(values, default=0.0) >= low:
         return
     axis.set_ylim(low, max(values) + 0.1 * (max(values) - low))
+    told: list[float] = []
     for container in axis.containers:
         for x, y in zip(*container[0].get_data(), strict=True):
             if y < low:
                 axis.annotate(
                     f"{container.get_label()}: {y:.1f}",
                     (x, low),
-                    (4, 4),
+                    # One above the other where they are close.
+                    (4, 4 + 9 * sum(abs(x - other) < 0.2 for other in told)),
                     textcoords="offset points",
                     color=container[0].get_color(),
                     fontsize="small",
                 )
+                told.append(x)
 
 
 def main(argv: Sequence[str]) -> None:
