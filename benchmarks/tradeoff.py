@@ -97,9 +97,10 @@ def main(argv: Sequence[str]) -> None:
     for row in rows:
         check_setting(study, row, FLAGS.out)
     find = Earlier(study, Path(FLAGS.found)) if FLAGS.found else Searches(study)
-    for strategy, level, seed in cells():
-        if (strategy, level, seed) in done:
-            continue
+    missing = [cell for cell in cells() if cell not in done]
+    if isinstance(find, Earlier):
+        find.check(missing)
+    for strategy, level, seed in missing:
         row = find(strategy, level, seed)
         mask = SpaceMask.from_json(study.space, json.dumps(row["mask"]))
         if accuracies and "genotype" in row:
@@ -168,19 +169,30 @@ class Earlier:
             check_setting(study, row, str(path), but=("accuracy", "retrained"))
             self._rows[row["strategy"], row["level"], row["seed"]] = row
 
-    def __call__(self, strategy: str, level: float, seed: int) -> run.Row:
-        """A row, whose accuracy is to be replaced.
+    def check(self, wanted: Sequence[tuple[str, float, int]]) -> None:
+        """Refuses a row that there is not, before hours have gone.
 
         Raises:
-            UsageError: There is none.
+            UsageError: Names the first.
         """
-        if (strategy, level, seed) not in self._rows:
-            raise app.UsageError(
-                f"{FLAGS.found} has no row of {strategy}, level {level:g}, seed {seed}"
-            )
-        return dict(self._rows[strategy, level, seed])
+        for strategy, level, seed in wanted:
+            if (strategy, level, seed) not in self._rows:
+                raise app.UsageError(
+                    f"{FLAGS.found} has no row of {strategy}, level {level:g}, "
+                    f"seed {seed}"
+                )
+
+    def __call__(self, strategy: str, level: float, seed: int) -> run.Row:
+        """A row without what judged it; its setting is kept as `found_setting`."""
+        row = dict(self._rows[strategy, level, seed])
+        row["found_setting"] = row.pop("setting")
+        return {name: value for name, value in row.items() if name not in JUDGED}
 
 
+JUDGED = (
+    *("accuracy", "parameters", "retrain_seconds"),
+    *("kept_mean", "kept_best", "kept_worst"),
+)
 SHOWN = ("prune_seconds", "search_seconds", "kept_mean", "valid_accuracy", "accuracy")
 
 

@@ -15,6 +15,7 @@ from nas_jax.networks.layers import Norm, Projection, weight
 from nas_jax.networks.loop import Schedule, run_loop
 from nas_jax.networks.operations import parameter_shapes
 from nas_jax.networks.plan import CellPlan, PlannedOp
+from nas_jax.networks.sown import is_watched
 from nas_jax.networks.wave import Rows, Wave, take_rows
 
 Remat = Literal["none", "op", "wave", "cell"]
@@ -75,8 +76,8 @@ class Cell(nn.Module):
         if self.is_initializing() and not self.discrete:
             # Only operations with running statistics declare variables of their own.
             states |= self._empty(states)
-        # A proxy that looks at activations needs each of them stored.
-        elif self.remat == "op" and not self.is_mutable_collection("relu_inputs"):
+        # A loop cannot tell what happens in its turns.
+        elif self.remat == "op" and not is_watched(self):
             states |= self._loop(states, weights, params)
         else:
             states |= self._waves(states, weights, params, norm)
@@ -170,7 +171,7 @@ class Cell(nn.Module):
         """All nodes, wave by wave."""
         states = dict(states)
         sums: dict[int, jax.Array] = {}
-        module = nn.remat(Wave) if self.remat == "wave" else Wave
+        module = nn.remat(Wave) if self.remat in ("op", "wave") else Wave
         for index, ops in enumerate(self.plan.waves):
             stride = 2 if self.reduction and index == 0 else 1
             wave = module(

@@ -1,7 +1,7 @@
 """What modules sow for proxies on the way from images to logits, and gates they read.
 
-Modules write into the collections of `COLLECTIONS` where these are mutable, and read
-gates of their channels from the collection `gates` where there is one.
+Modules write into the collections of `COLLECTIONS` where all of these are mutable, and
+read gates of their channels from the collection `gates` where there is one.
 
 Shapes: K stacked layers, B batch, C channels.
 """
@@ -43,11 +43,11 @@ def sow_relu_input(module: nn.Module, x: jax.Array, count: jax.Array | None) -> 
 def sow_variances(
     module: nn.Module, variances: jax.Array, count: jax.Array | None
 ) -> None:
-    """Notes the variances by which a module normalises.
+    """Notes the batch variances of a module that normalises.
 
     Args:
         module: Which normalises.
-        variances: `[K, C]`.
+        variances: `[K, C]`; ones where it does not normalise by the batch.
         count: `[K]`, how many normalisations of the network have them; None for one
             each.
     """
@@ -75,12 +75,14 @@ def gate_channels(
         What x is, of its shape.
     """
     shape = (*x.shape[:2], x.shape[-1])
+    wide = jnp.promote_types(x.dtype, jnp.float32)
     gates: jax.Array
     if module.has_variable("gates", name):
         (gates,) = module.get_variable("gates", name)
-        x = x * gates.reshape(*shape[:2], *(1,) * (x.ndim - 3), shape[2])
+        spread = gates.reshape(*shape[:2], *(1,) * (x.ndim - 3), shape[2])
+        x = (x * spread).astype(x.dtype)
     elif is_watched(module):
-        gates = jnp.ones(shape, x.dtype)
+        gates = jnp.ones(shape, wide)
     else:
         return x
     fan_ins = jnp.broadcast_to(jnp.asarray(fan_in), shape[:1])

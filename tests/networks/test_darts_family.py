@@ -24,6 +24,7 @@ from nas_jax.spaces import (
     nasbench201_space,
     robust_darts,
 )
+from tests.networks.told import assert_same_arrays, repeated
 
 FAST = {"xla_backend_optimization_level": 0}
 SPACE = darts_space()
@@ -156,31 +157,6 @@ def derived_variables(network: DerivedNetwork, params: Params) -> dict[str, Any]
         shapes["batch_stats"],
     )
     return {"params": weights, "batch_stats": statistics}
-
-
-def assert_same_arrays(actual: list[Any], expected: list[Any]) -> None:
-    """The same arrays, in any order."""
-
-    def ordered(arrays: list[Any]) -> list[np.ndarray]:
-        # A plain sum would not tell normalised arrays apart.
-        def key(array: np.ndarray) -> Any:
-            return array.shape, float(array.ravel() @ np.cos(np.arange(array.size)))
-
-        return sorted(map(np.asarray, arrays), key=key)
-
-    assert len(actual) == len(expected)
-    for a, b in zip(ordered(actual), ordered(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
-
-
-def repeated(pairs: Any) -> list[Any]:
-    """Every row as often as its count says."""
-    return [
-        row
-        for rows, counts in pairs
-        for row, count in zip(rows, counts, strict=True)
-        for _ in range(int(count))
-    ]
 
 
 @pytest.mark.parametrize("index", range(len(GENOTYPES)))

@@ -18,6 +18,7 @@ from nas_jax.networks.observed import Observed
 from nas_jax.spaces.nasbench201 import (
     NASBENCH201_OPS,
 )
+from tests.networks.told import assert_same_arrays
 
 FAST = {"xla_backend_optimization_level": 0}
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -180,21 +181,6 @@ def gradients(params: Params, traces: list[str]) -> Any:
 def ones_like_gates(seen: Observed) -> list[Any]:
     assert seen.channels is not None
     return [gate.values for gate in seen.channels]
-
-
-def assert_same_arrays(actual: list[Any], expected: list[Any]) -> None:
-    """The same arrays, in any order."""
-
-    def ordered(arrays: list[Any]) -> list[np.ndarray]:
-        # A plain sum would not tell normalised arrays apart.
-        def key(array: np.ndarray) -> Any:
-            return array.shape, float(array.ravel() @ np.cos(np.arange(array.size)))
-
-        return sorted(map(np.asarray, arrays), key=key)
-
-    assert len(actual) == len(expected)
-    for a, b in zip(ordered(actual), ordered(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("index", range(len(ARCHITECTURES)))

@@ -62,6 +62,7 @@ def test_weights_are_gaussian_and_normalisations_untouched() -> None:
 def test_zen_score_by_hand() -> None:
     # Two images whose features move by 3 and 5. Two stacked norms of variance
     # (1 + 3) / 2 = 2 and of a dead 0, and one of 8: log 4 + log sqrt 2 + log sqrt 8.
+    # That of 8 counts twice where two of the network's have the same input.
     feature_map = jnp.zeros((2, 1, 1, 2))
     disturbed = jnp.array([[1.0, -2.0], [0.0, 5.0]]).reshape(2, 1, 1, 2)
     variances = [
@@ -71,3 +72,6 @@ def test_zen_score_by_hand() -> None:
     score = zen_score(feature_map, disturbed, variances)
     assert score == pytest.approx(math.log(4) + math.log(4))
     assert zen_score(feature_map, disturbed, []) == pytest.approx(math.log(4))
+    variances[1] = (variances[1][0], jnp.array([2.0]))
+    twice = zen_score(feature_map, disturbed, variances)
+    assert twice - score == pytest.approx(math.log(math.sqrt(8)))

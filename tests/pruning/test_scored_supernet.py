@@ -19,11 +19,13 @@ from nas_jax.proxies import Batch, ScoredNetwork, get_proxy
 from nas_jax.pruning import scored_supernet
 from nas_jax.scoring.families import Darts
 from nas_jax.spaces import CellGenotype, Genotype, SpaceMask, darts_space
+from tests.networks.told import assert_same_arrays, repeated
 
 MASK = SpaceMask.full(darts_space(1, ("none", "skip_connect", "sep_conv_3x3")))
 IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
 BATCH = Batch(jnp.asarray(IMAGES), jnp.array([0, 1, 0, 1]))
-POOLED = SpaceMask.full(darts_space(1, ("none", "max_pool_3x3", "avg_pool_3x3")))
+DEAD = MASK.drop([("reduce", 0, "sep_conv_3x3")])
+POOLED = SpaceMask.full(darts_space(2, ("none", "max_pool_3x3", "avg_pool_3x3")))
 FAST = {"xla_backend_optimization_level": 0}
 # Pools are left out: a supernet normalises them, a discrete network does not.
 MIXED = darts_space(2, ("none", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"))
@@ -46,7 +48,7 @@ def candidate() -> ScoredNetwork:
     images = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
     shapes = abstract_variables(network, images, zero_alphas(MASK.space))
     params = init_variables(jax.random.key(0), shapes)["params"]
-    live = MASK.drop([("reduce", 0, "sep_conv_3x3")]).arrays()
+    live = DEAD.arrays()
     return scored_supernet(network, params, live)
 
 
@@ -96,22 +98,32 @@ def test_a_supernet_of_one_architecture_tells_what_its_network_tells() -> None:
     (mixed, seen), (alone, expected) = run()
     np.testing.assert_allclose(seen.logits, expected.logits, rtol=1e-3, atol=1e-4)
     assert float(mixed) == pytest.approx(float(alone), rel=1e-3)
-    assert taking_part(seen.variances) == pytest.approx(
-        taking_part(expected.variances), rel=1e-3
-    )
-    assert taking_part(seen.relu_inputs) == pytest.approx(
-        taking_part(expected.relu_inputs), rel=1e-3, abs=1e-3
-    )
+    for name in ("variances", "relu_inputs"):
+        rows = [repeated(getattr(told, name)) for told in (seen, expected)]
+        assert_same_arrays(*rows)
 
 
-def taking_part(pairs: Any) -> list[float]:
-    """The sum of each row, as often as its count says, sorted."""
-    return sorted(
-        float(np.sum(row))
-        for rows, counts in pairs
-        for row, count in zip(rows, counts, strict=True)
-        for _ in range(int(count))
+@pytest.mark.parametrize("remat", ["none", "op", "wave", "cell"])
+def test_dead_equals_not_built(candidate: ScoredNetwork, remat: Any) -> None:
+    """The channels of a dead operation do not count, whatever is computed again."""
+    smaller = Supernet(DEAD, 4, 1, 3)
+    shapes = abstract_variables(smaller, BATCH.images, zero_alphas(MASK.space))
+    full = Supernet(MASK, 4, 1, 3, remat=remat)
+    params = from_edges(smaller, shapes["params"], to_edges(full, candidate.params))
+    networks = (
+        scored_supernet(full, candidate.params, DEAD.arrays()),
+        scored_supernet(smaller, params, DEAD.arrays()),
     )
+    run = jax.jit(
+        lambda: [
+            get_proxy("fisher").score(network, BATCH, jax.random.key(0))
+            for network in networks
+        ],
+        compiler_options=FAST,
+    )
+    dead, built = run()
+    assert float(dead) > 0
+    assert float(dead) == pytest.approx(float(built), rel=1e-4)
 
 
 def test_every_pool_counts_its_normalisation() -> None:
@@ -126,8 +138,11 @@ def test_every_pool_counts_its_normalisation() -> None:
     )
     seen = run()
     assert seen.variances is not None
-    # A stem, two preprocessings of either cell, and 3 and 4 pools.
-    assert sum(float(counts.sum()) for _, counts in seen.variances) == 1 + 4 + 3 + 4
+    # A stem, two preprocessings of either cell, and 9 and 10 pools.
+    counts = np.concatenate([counts for _, counts in seen.variances])
+    assert counts.sum() == 1 + 4 + 9 + 10
+    # Both nodes pool each input, but the first node not the one that is dropped.
+    assert sorted(counts) == [1] * 10 + [2] * 7
 
 
 def test_zen_of_a_candidate(candidate: ScoredNetwork) -> None:
