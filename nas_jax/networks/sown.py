@@ -79,8 +79,8 @@ def gate_channels(
     gates: jax.Array
     if module.has_variable("gates", name):
         (gates,) = module.get_variable("gates", name)
-        spread = gates.reshape(*shape[:2], *(1,) * (x.ndim - 3), shape[2])
-        x = (x * spread).astype(x.dtype)
+        over_pixels = (*shape[:2], *(1,) * (x.ndim - 3), shape[2])
+        x = (x * jnp.reshape(gates, over_pixels)).astype(x.dtype)
     elif is_watched(module):
         gates = jnp.ones(shape, wide)
     else:

@@ -32,9 +32,6 @@ from nas_jax.spaces import SpaceMask, darts_space
 
 SPACE = darts_space(2, ("none", "skip_connect", "sep_conv_3x3"))
 KEY = jax.random.key(7)
-# What a supernet does not tell yet.
-NOT_OF_SUPERNETS = {"channels", "variances"}
-SILENT = [n for n in list_proxies() if NOT_OF_SUPERNETS & set(get_proxy(n).needs)]
 # What the mean over the batch of a supernet's logits, which is constant, takes away.
 FAIL = ["epe_nas", "jacov", "ntk_cond"]
 # Compilation is what takes time here, not the tiny programs.
@@ -45,7 +42,7 @@ def groups() -> dict[str, list[str]]:
     """The other proxies by the intermediate that they share on a supernet."""
     result: dict[str, list[str]] = {}
     for name in list_proxies():
-        if name not in SILENT + FAIL + ["grasp"]:
+        if name not in [*FAIL, "grasp"]:
             result.setdefault(get_proxy(name).intermediate, []).append(name)
     return result
 
@@ -297,12 +294,3 @@ def test_rounding_errors_of_a_supernet_are_no_scores(
     for scores in (vmapped, looped):
         assert np.isnan(scores[:, :2]).all()
         assert np.isposinf(scores[:, 2]).all()
-
-
-@pytest.mark.parametrize("name", SILENT)
-def test_refuses_a_supernet_that_cannot_tell(
-    name: str, supernet: Supernet, params: Any, batch: Batch
-) -> None:
-    network = scored_supernet(supernet, params, supernet.mask.arrays())
-    with pytest.raises(ConfigError, match=f"{name} needs '(channels|variances)'"):
-        trace(name, network, batch)
