@@ -1,8 +1,9 @@
 """Checkpoints of a state: saved whole, verified before they are read.
 
 The only module that imports Orbax. A checkpoint is a folder named after its step, with
-what Orbax wrote, the structure of the state, and a digest of every file: Orbax by
-itself reads an array with a flipped bit, or of another dtype, without complaint.
+what Orbax wrote, the structure of the state, what it was made from, and a digest of
+every file: Orbax by itself reads an array with a flipped bit, or of another dtype,
+without complaint.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from absl import logging
 from orbax.checkpoint import v1 as ocp
 
 from nas_jax.errors import CheckpointError
+from nas_jax.identity import MadeFrom
+from nas_jax.paths import local_path
 
 _ARRAYS = "arrays"
 _STRUCTURE = "structure.json"
+_MADE_FROM = "made_from.json"
 _DIGESTS = "digests.json"
 _UNFINISHED = ".saving-"
 _STEP = re.compile("0|[1-9][0-9]*")
@@ -39,18 +43,26 @@ class Checkpoints:
     For one process at a time. Nothing in a checkpoint is a pickle.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], keep: int = 2) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        keep: int = 2,
+        made_from: MadeFrom | None = None,
+    ) -> None:
         """Names the folder of the checkpoints.
 
         Args:
             directory: The folder; the first `save` creates it.
+            made_from: What the run's states are made from, where checkpoints of
+                another making are to be refused.
             keep: Number of checkpoints to keep, 1 or more. With 2, a run can still
                 resume when the newest one turns out to be damaged.
         """
         if keep < 1:
             raise ValueError(f"keep is {keep}: it must be 1 or more")
-        self._directory = Path(directory).absolute()
+        self._directory = local_path(directory).absolute()
         self._keep = keep
+        self._made_from = made_from
         logging.get_absl_logger().addFilter(_no_orbax_chatter)
 
     def save(self, step: int, state: Any) -> None:
@@ -75,7 +87,7 @@ class Checkpoints:
             for leftover in self._directory.glob(f"{_UNFINISHED}*"):
                 shutil.rmtree(leftover)
             unfinished.mkdir()
-            _write(unfinished, leaves)
+            _write(unfinished, leaves, self._made_from)
             self._remove(step)
             unfinished.rename(self._directory / str(step))
             _sync(self._directory)
@@ -108,6 +120,25 @@ class Checkpoints:
                 return step
         return None
 
+    def refuse_others(self) -> None:
+        """Refuses checkpoints that were made from something else; damaged ones pass.
+
+        Raises:
+            WorkdirError: Names the checkpoint and what changed.
+        """
+        for step in self._steps() if self._made_from else ():
+            folder = self._directory / str(step)
+            try:
+                stored = json.loads((folder / _MADE_FROM).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                stored = None
+                try:
+                    self._verify(step)
+                except CheckpointError:
+                    continue
+            assert self._made_from is not None
+            self._made_from.refuse_others(f"checkpoint {folder}", stored)
+
     def restore(self, abstract_state: Any, step: int | None = None) -> tuple[int, Any]:
         """Reads a checkpoint back, bit for bit.
 
@@ -124,7 +155,9 @@ class Checkpoints:
         Raises:
             CheckpointError: There is no undamaged checkpoint, or its state is of
                 another structure; the message names what differs.
+            WorkdirError: A checkpoint was made from something else.
         """
+        self.refuse_others()
         if step is None:
             step = self.latest_step()
             if step is None:
@@ -220,13 +253,17 @@ def _refuse_other_structure(folder: Path, wanted: dict[str, str]) -> None:
         )
 
 
-def _write(folder: Path, leaves: dict[str, jax.Array]) -> None:
-    """Writes the arrays, then the structure, then the digests of both."""
+def _write(
+    folder: Path, leaves: dict[str, jax.Array], made_from: MadeFrom | None
+) -> None:
+    """Writes the arrays, then what tells of them, then the digests of all."""
     # Orbax saves neither arrays of size zero nor trees without arrays.
     stored = {name: leaf for name, leaf in leaves.items() if leaf.size}
     if stored:
         ocp.save(folder / _ARRAYS, stored)
     _write_json(folder / _STRUCTURE, _structure(leaves))
+    if made_from is not None:
+        _write_json(folder / _MADE_FROM, made_from.to_dict())
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     digests = {path.relative_to(folder).as_posix(): _digest(path) for path in files}
     _write_json(folder / _DIGESTS, digests)
@@ -271,7 +308,7 @@ def _uncommitted(array: jax.Array) -> jax.Array:
     return jnp.array(np.asarray(array))
 
 
-def _write_json(path: Path, value: dict[str, str]) -> None:
+def _write_json(path: Path, value: dict[str, Any]) -> None:
     with open(path, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=1)
         file.flush()

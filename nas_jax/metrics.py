@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TextIO
@@ -15,6 +16,7 @@ from typing import Any, Protocol, TextIO
 from absl import logging
 
 from nas_jax.errors import WorkdirError
+from nas_jax.identity import FIELD
 from nas_jax.jsonable import dumps
 
 
@@ -40,25 +42,33 @@ class JsonlWriter:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], resume_step: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        resume_step: int | None = None,
+        made_from: str = "",
     ) -> None:
-        """Opens the file and removes the rows that the run will write again.
+        """Opens the file and leaves out the rows that the run will write again.
+
+        A damaged row is left out too, and the file as it was is kept beside it.
 
         Args:
             path: The file; its folder must exist.
             resume_step: Step of the checkpoint that the run goes on from. Rows after
-                it and a half-written last row are removed. None starts a new file.
+                it and a half-written last row are left out. None starts a new file.
+            made_from: Digest that every row gets as `made_from`; empty for none.
 
         Raises:
-            WorkdirError: The file cannot be opened, or has a broken row before its
-                last one.
+            WorkdirError: The file cannot be read or written.
         """
         self._path = Path(path)
+        self._common = {FIELD: made_from} if made_from else {}
         try:
-            keep = 0 if resume_step is None else self._bytes_until(resume_step)
+            kept = b"" if resume_step is None else self._rows_until(resume_step)
+            if kept and not self._path.read_bytes().startswith(kept):
+                self._replace(kept)
             # Unbuffered: nothing is left to write when a disk was full.
             self._file = open(self._path, "ab", buffering=0)
-            self._file.truncate(keep)
+            self._file.truncate(len(kept))
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -73,7 +83,8 @@ class JsonlWriter:
             WorkdirError: The disk is full or has failed.
             TypeError: JSON has nothing for a part of the metrics.
         """
-        rest = memoryview(dumps(dict(step=step, **metrics)).encode() + b"\n")
+        row = dict(step=step, **metrics, **self._common)
+        rest = memoryview(dumps(row).encode() + b"\n")
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -118,29 +129,55 @@ class JsonlWriter:
             "may write to, on a disk with free space"
         )
 
-    def _bytes_until(self, resume_step: int) -> int:
-        """Length in bytes of the leading rows up to and with a step."""
+    def _rows_until(self, resume_step: int) -> bytes:
+        """The undamaged rows up to and with a step, by step."""
         if not self._path.exists():
-            return 0
-        length = 0
-        lines = self._path.read_bytes().splitlines(keepends=True)
-        for number, line in enumerate(lines, start=1):
+            return b""
+        content = self._path.read_bytes()
+        rows: list[tuple[int, bytes]] = []
+        damaged = []
+        for number, line in enumerate(content.splitlines(keepends=True), start=1):
             step = _step_of(line)
-            if step is None and number < len(lines):
-                raise WorkdirError(
-                    f"{self._path}, line {number}: not a JSON object with a step; "
-                    "remove the line"
-                )
-            if step is None or step > resume_step:
-                break
-            length += len(line)
-        return length
+            if step is not None:
+                rows.append((step, line))
+            elif line.endswith(b"\n"):
+                damaged.append(number)
+        if damaged:
+            aside = self._path.with_name(f"{self._path.name}.damaged")
+            aside.write_bytes(content)
+            logging.warning(
+                "%s: %s damaged and left out; the whole file as it was is %s",
+                self._path,
+                lines_in_words(damaged),
+                aside.name,
+            )
+        rows.sort(key=operator.itemgetter(0))
+        return b"".join(line for step, line in rows if step <= resume_step)
+
+    def _replace(self, content: bytes) -> None:
+        unfinished = self._path.with_name(f".{self._path.name}.tmp")
+        unfinished.write_bytes(content)
+        os.replace(unfinished, self._path)
+
+
+def lines_in_words(numbers: Sequence[int]) -> str:
+    """Numbers of lines as a subject: `line 3 is`, `lines 3, 5 and 8 are`."""
+    if len(numbers) == 1:
+        return f"line {numbers[0]} is"
+    some = ", ".join(map(str, numbers[:-1]))
+    return f"lines {some} and {numbers[-1]} are"
 
 
 class Progress:
     """Tells how far a loop is, how fast, and how long it will still take.
 
+    What comes before the end of the first step, compilation above all, says nothing
+    about the steps after it: it has no part in the rate, and is told by itself.
+
     On a terminal one line is rewritten in place; elsewhere log lines are emitted.
+
+    Attributes:
+        total_steps: Number of the last step; may be set once it is known.
     """
 
     def __init__(
@@ -154,7 +191,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
         stream: TextIO | None = None,
     ) -> None:
-        """Starts the clock.
+        """Starts the clock; make it before the first step begins.
 
         Args:
             total_steps: Number of the last step.
@@ -166,15 +203,17 @@ class Progress:
             clock: Returns seconds.
             stream: Where a terminal would be; stderr by default.
         """
-        self._total = total_steps
+        self.total_steps = total_steps
         self._label = label
         self._unit = unit
         self._clock = clock
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
         self._every = min(every_seconds, 0.25) if self._terminal else every_seconds
-        self._last_step = start_step
-        self._last_time = clock()
+        self._start_step = start_step
+        self._started = self._shown = clock()
+        self._since: tuple[int, float] | None = None
+        """Where the rate is counted from: a step and its time, once one is done."""
         self._width = 0
 
     def update(self, step: int, metrics: Mapping[str, Any] | None = None) -> None:
@@ -186,24 +225,46 @@ class Progress:
                 only when a line is emitted.
         """
         now = self._clock()
-        elapsed = now - self._last_time
-        if elapsed < self._every and step < self._total:
-            return
-        rate = (step - self._last_step) / elapsed if elapsed > 0 else 0.0
-        self._emit(self._line(step, rate, metrics or {}), last=step >= self._total)
-        self._last_step = step
-        self._last_time = now
+        last = step >= self.total_steps
+        if now - self._shown >= self._every or last:
+            # Read before the clock is: a step that was sent off is not yet done.
+            told = [f"{name} {float(it):.4g}" for name, it in (metrics or {}).items()]
+            now = self._clock()
+            memory = device_bytes_in_use()
+            if memory is not None:
+                told.insert(0, f"{format_bytes(memory)} in use")
+            where = f"{self._label} {step}/{self.total_steps}"
+            self._emit(", ".join([where, *self._pace(step, now), *told]), last)
+            self._shown = now
+            self._since = None
+        if self._since is None and step > self._start_step:
+            self._since = step, now
 
-    def _line(self, step: int, rate: float, metrics: Mapping[str, Any]) -> str:
-        parts = [f"{self._label} {step}/{self._total}", f"{rate:.3g} {self._unit}/s"]
-        if step < self._total:
-            left = (self._total - step) / rate if rate > 0 else math.inf
-            parts.append(f"{format_duration(left)} left")
-        memory = device_bytes_in_use()
-        if memory is not None:
-            parts.append(f"{format_bytes(memory)} in use")
-        parts += [f"{name} {float(value):.4g}" for name, value in metrics.items()]
-        return ", ".join(parts)
+    def skip(self, step: int) -> None:
+        """Takes the steps so far as taken before this process, as `start_step`."""
+        self._start_step, self._started, self._since = step, self._clock(), None
+
+    def again(self, step: int) -> None:
+        """Counts the rate from here: what came since the last step has no part in it.
+
+        Such as a test, whose first time compiles.
+        """
+        self._since = step, self._clock()
+
+    def _pace(self, step: int, now: float) -> list[str]:
+        """How fast it goes and what is left; before the second step, how it began."""
+        if self._since is None:
+            first = step - self._start_step
+            many = f" {first}" if first > 1 else ""
+            took = format_duration(now - self._started)
+            return [f"the first{many} took {took}" if first > 0 else f"{took} so far"]
+        steps, seconds = step - self._since[0], now - self._since[1]
+        rate = steps / seconds if seconds > 0 else 0.0
+        pace = [f"{rate:.3g} {self._unit}/s"]
+        if step < self.total_steps:
+            left = (self.total_steps - step) / rate if rate > 0 else math.inf
+            pace.append(f"{format_duration(left)} left")
+        return pace
 
     def _emit(self, line: str, last: bool) -> None:
         if not self._terminal:

@@ -1,31 +1,50 @@
-"""A run's working directory: every artefact is written whole or not at all."""
+"""A run's working directory: every artefact is written whole or not at all.
+
+An artefact records what it was made from, and one of another making is never used.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 import nas_jax
 from nas_jax.errors import WorkdirError
+from nas_jax.identity import FIELD, MadeFrom
 from nas_jax.jsonable import differences, dumps
+from nas_jax.lock import Lock
+from nas_jax.paths import local_path
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 
-# The artefact that a stage writes last.
-STAGES = {
-    "prune": "prune.json",
-    "search": "genotype.json",
-    "retrain": "summary.json",
-    "report": "report.html",
-}
+MAKINGS = "made_from.json"
+LOCK = ".lock"
+ARTEFACTS = (
+    CONFIG,
+    ENVIRONMENT,
+    MAKINGS,
+    "prune.json",
+    "prune.jsonl",
+    "genotype.json",
+    "search.jsonl",
+    "memory.json",
+    "retrain.json",
+    "retrain.jsonl",
+    "summary.json",
+    "report.html",
+)
+"""Files that commands write into a working directory, beside checkpoints."""
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -34,52 +53,66 @@ class Workdir:
     """A folder that holds the artefacts of one experiment."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Names a working directory; `open` also checks and creates it.
+        """Names a working directory, which `hold` also creates and locks.
 
         Args:
-            path: The folder, which may be missing.
+            path: The folder, which may be missing; `~` is the home folder.
+
+        Raises:
+            PathError: It is a remote path.
         """
-        self.root = Path(path)
+        self.root = local_path(path)
 
     @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        config_json: str,
-        environment: Mapping[str, Any],
-    ) -> Workdir:
-        """Creates a working directory, or goes on in one of the same experiment.
-
-        Writes config.json and environment.json. When a run goes on, environment.json
-        describes the latest start, and its `earlier` lists those before.
+    @contextlib.contextmanager
+    def hold(
+        cls, path: str | os.PathLike[str], command: Sequence[str] = ()
+    ) -> Iterator[Workdir]:
+        """A working directory that no other process writes to during the block.
 
         Args:
             path: The folder; missing parents are created.
+            command: Who holds it, for the message that others get.
+
+        Raises:
+            WorkdirError: The path is a file or cannot be written, or another process
+                holds it. Nothing has been written then.
+        """
+        workdir = cls(path)
+        lock = Lock(workdir.path(LOCK), f"workdir {workdir.root}", command)
+        with contextlib.ExitStack() as stack:
+            try:
+                if workdir.root.exists() and not workdir.root.is_dir():
+                    raise WorkdirError(
+                        f"workdir {workdir.root} is a file; give a folder as --workdir"
+                    )
+                workdir.root.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock)
+            except OSError as error:
+                raise workdir._unwritable(error) from error
+            yield workdir
+
+    def begin(self, config_json: str, environment: Mapping[str, Any]) -> None:
+        """Writes config.json and environment.json, of the latest start.
+
+        The field `earlier` of environment.json lists the starts before. What belongs
+        together is not decided by these two, but by what each artefact was made from.
+
+        Args:
             config_json: The experiment's config as JSON text.
             environment: What `describe_environment` returned.
 
         Raises:
-            WorkdirError: The path is a file or cannot be written, or holds another
-                experiment. Nothing has been written then.
+            WorkdirError: The folder cannot be written.
         """
-        workdir = cls(path)
-        earlier = []
-        try:
-            if workdir.root.exists() and not workdir.root.is_dir():
-                raise WorkdirError(
-                    f"workdir {workdir.root} is a file; give a folder as --workdir"
-                )
-            if workdir.has(CONFIG):
-                workdir._refuse_another_experiment(json.loads(config_json))
-            if workdir.has(ENVIRONMENT):
-                before = workdir._read_object(ENVIRONMENT)
-                earlier = [*before.pop("earlier", []), before]
-            workdir.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise workdir._unwritable(error) from error
-        workdir.write_text(CONFIG, config_json.rstrip("\n") + "\n")
-        workdir.write_json(ENVIRONMENT, {**environment, "earlier": earlier})
-        return workdir
+        before = self._earlier(ENVIRONMENT)
+        earlier = [*before.pop("earlier", []), before] if before else []
+        old = self._earlier(CONFIG)
+        changed = differences(old, json.loads(config_json)) if old else []
+        if changed:
+            logging.info("%s now has %s", self.path(CONFIG), "; ".join(changed))
+        self.write_text(CONFIG, config_json.rstrip("\n") + "\n")
+        self.write_json(ENVIRONMENT, {**environment, "earlier": earlier})
 
     def path(self, name: str) -> Path:
         """Returns the path of an artefact, which may be missing."""
@@ -88,10 +121,6 @@ class Workdir:
     def has(self, name: str) -> bool:
         """Returns whether an artefact exists."""
         return self.path(name).exists()
-
-    def stage_done(self, stage: str) -> bool:
-        """Returns whether a stage, one of STAGES, has written its last artefact."""
-        return self.has(STAGES[stage])
 
     def read_json(self, name: str) -> Any:
         """Reads a JSON artefact.
@@ -115,6 +144,66 @@ class Workdir:
                 f"{path} is not JSON: {error}; remove it and run its stage again"
             ) from error
 
+    def read_artefact(self, name: str, made_from: MadeFrom) -> dict[str, Any] | None:
+        """An artefact of this very making; None where it is missing.
+
+        Args:
+            name: Its file name.
+            made_from: What it would be made from now.
+
+        Raises:
+            WorkdirError: It is unreadable, or was made from something else.
+        """
+        if not self.has(name):
+            return None
+        value = self.read_json(name)
+        stored = value.get(FIELD) if isinstance(value, dict) else None
+        made_from.refuse_others(str(self.path(name)), stored)
+        assert isinstance(value, dict)
+        return value
+
+    def note(self, made_from: MadeFrom) -> None:
+        """Keeps what a stage is about to be made from, by its digest.
+
+        Rows of logs hold the digest alone; with this, a message can say what changed.
+
+        Raises:
+            WorkdirError: The folder cannot be written.
+        """
+        known = self._earlier(MAKINGS)
+        if made_from.digest not in known:
+            self.write_json(MAKINGS, {**known, made_from.digest: made_from.inputs})
+
+    def refuse_other_rows(self, name: str, made_from: MadeFrom) -> None:
+        """Refuses a log that has rows of another making; damaged rows pass.
+
+        Args:
+            name: The log's file name; it may be missing.
+            made_from: What it would be made from now.
+
+        Raises:
+            WorkdirError: Names the first such row, what changed, and the remedy.
+        """
+        path = self.path(name)
+        try:
+            lines = path.read_bytes().splitlines() if path.exists() else []
+        except OSError as error:
+            raise WorkdirError(f"cannot read {path}: {error.strerror}") from error
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and row.get(FIELD) != made_from.digest:
+                stored = self._earlier(MAKINGS).get(str(row.get(FIELD)))
+                made_from.refuse_others(f"{path}, line {number}", {"from": stored})
+
+    def write_artefact(
+        self, name: str, value: Mapping[str, Any], made_from: MadeFrom
+    ) -> None:
+        """Writes a JSON artefact with what it was made from; see `write_json`."""
+        self.write_json(name, {**value, FIELD: made_from.to_dict()})
+
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON artefact; NaN and infinities become null.
 
@@ -137,21 +226,24 @@ class Workdir:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _refuse_another_experiment(self, config: Any) -> None:
-        changed = differences(self._read_object(CONFIG), config)
-        if changed:
-            raise WorkdirError(
-                f"workdir {self.root} belongs to another experiment: "
-                f"{'; '.join(changed)}. Give a new --workdir, or the same config"
-            )
-
-    def _read_object(self, name: str) -> dict[str, Any]:
-        value = self.read_json(name)
-        if not isinstance(value, dict):
-            raise WorkdirError(
-                f"{self.path(name)} is not a JSON object; give a new --workdir"
-            )
-        return value
+    def _earlier(self, name: str) -> dict[str, Any]:
+        """What an earlier start wrote; a damaged file is put aside."""
+        if not self.has(name):
+            return {}
+        try:
+            value = self.read_json(name)
+            if isinstance(value, dict):
+                return value
+            what = f"{self.path(name)} is not a JSON object"
+        except WorkdirError as error:
+            what = str(error).partition(";")[0]
+        aside = self.path(f"{name}.damaged")
+        logging.warning("%s; it is now %s, and written anew", what, aside.name)
+        try:
+            self.path(name).replace(aside)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return {}
 
     def _unwritable(self, error: OSError) -> WorkdirError:
         return WorkdirError(
@@ -184,7 +276,8 @@ def describe_environment(command: Sequence[str], seed: int) -> dict[str, Any]:
     Starts JAX's backend in order to ask for the device.
 
     Args:
-        command: The command line, the program first.
+        command: The command line, the program first; it is run again in the folder
+            that is noted beside it.
         seed: Seed of the experiment.
     """
     import jax
@@ -193,6 +286,7 @@ def describe_environment(command: Sequence[str], seed: int) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),
+        "working_directory": os.getcwd(),
         "seed": seed,
         "nas_jax": nas_jax.__version__,
         "git_commit": git_commit(Path(nas_jax.__file__).parent.parent),
@@ -202,6 +296,7 @@ def describe_environment(command: Sequence[str], seed: int) -> dict[str, Any]:
         "backend": device.platform,
         "device_kind": device.device_kind,
         "device_count": jax.device_count(),
+        "x64": bool(jax.config.values["jax_enable_x64"]),
     }
 
 

@@ -102,13 +102,32 @@ def test_resume_without_a_file_starts_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["{", "[1]", "{}", '{"step": "1"}'])
-def test_broken_row_in_the_middle_is_an_error(tmp_path: Path, broken: str) -> None:
+def test_damaged_row_in_the_middle_costs_that_row_alone(
+    tmp_path: Path, broken: str, caplog: Any
+) -> None:
     path = tmp_path / "a.jsonl"
-    text = f'{{"step": 1}}\n{broken}\n{{"step": 3}}\n'
+    text = f'{{"step": 1}}\n{broken}\n{{"step": 3}}\n{{"step": 4}}\n'
     path.write_text(text)
-    with pytest.raises(WorkdirError, match=r"a\.jsonl, line 2: not a JSON object"):
-        JsonlWriter(path, resume_step=9)
-    assert path.read_text() == text
+    with JsonlWriter(path, resume_step=3) as writer:
+        writer.write(4, {"loss": 0.5})
+    assert path.read_text() == '{"step": 1}\n{"step": 3}\n{"step": 4, "loss": 0.5}\n'
+    assert "line 2 is damaged" in caplog.text and "a.jsonl.damaged" in caplog.text
+    assert (tmp_path / "a.jsonl.damaged").read_text() == text
+
+
+def test_rows_of_two_writers_are_put_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [f'{{"step": {step}}}\n' for step in (1, 2, 1, 3, 2, 4)]
+    path.write_text("".join(rows))
+    JsonlWriter(path, resume_step=3).close()
+    assert path.read_text() == "".join(sorted(rows[:-1]))
+
+
+def test_rows_tell_what_they_were_made_from(tmp_path: Path) -> None:
+    with JsonlWriter(tmp_path / "a.jsonl", made_from="abc") as writer:
+        writer.write(1, {"loss": 0.5})
+    row = json.loads((tmp_path / "a.jsonl").read_text())
+    assert row == {"step": 1, "loss": 0.5, "made_from": "abc"}
 
 
 @given(
@@ -232,15 +251,92 @@ def test_progress_logs_every_so_many_seconds_and_at_the_end(lines: list[str]) ->
     ]
 
 
+def test_the_first_step_has_no_part_in_the_rate(lines: list[str]) -> None:
+    clock = FakeClock()
+    progress = Progress(481, "retrain", clock=clock, stream=io.StringIO())
+    # It compiles for a minute; every step takes a quarter of a second.
+    for step, seconds in enumerate([60.0, *480 * [0.25]], 1):
+        clock.now += seconds
+        progress.update(step)
+    assert lines[:2] == [
+        "retrain 1/481, the first took 1 min 00 s",
+        "retrain 41/481, 4 steps/s, 1 min 50 s left",
+    ]
+    assert all("4 steps/s" in line for line in lines[1:])
+    assert lines[-1] == "retrain 481/481, 4 steps/s"
+
+
+def test_a_first_step_between_two_lines_has_no_part_either(lines: list[str]) -> None:
+    clock = FakeClock()
+    progress = Progress(100, "search", 10, clock=clock, stream=io.StringIO())
+    clock.now = 8.0
+    progress.update(1)
+    clock.now = 10.0
+    progress.update(5)
+    # Of 10 s, 8 went into the first step; the other 4 took 2.
+    assert lines == ["search 5/100, 2 steps/s, 48 s left"]
+
+
+def test_first_steps_that_come_together(lines: list[str]) -> None:
+    clock = FakeClock()
+    progress = Progress(
+        0, "prune: candidate", unit="candidates", clock=clock, stream=io.StringIO()
+    )
+    progress.total_steps = 32
+    clock.now = 30.0
+    progress.update(8)
+    clock.now = 46.0
+    progress.update(16)
+    assert lines == [
+        "prune: candidate 8/32, the first 8 took 30 s",
+        "prune: candidate 16/32, 0.5 candidates/s, 32 s left",
+    ]
+
+
 def test_progress_of_a_resumed_run_counts_only_its_own_steps(lines: list[str]) -> None:
     clock = FakeClock()
     progress = Progress(
         200, "search", 5, start_step=100, clock=clock, stream=io.StringIO()
     )
     clock.now = 5.0
-    progress.update(110)
-    # 10 steps in 5 s; 90 are left.
-    assert lines == ["search 110/200, 2 steps/s, 45 s left"]
+    progress.update(101)
+    clock.now = 10.0
+    progress.update(111)
+    # 10 steps in 5 s; 89 are left.
+    assert lines == [
+        "search 101/200, the first took 5 s",
+        "search 111/200, 2 steps/s, 44 s left",
+    ]
+
+
+def test_a_pause_that_is_told_has_no_part_in_the_rate(lines: list[str]) -> None:
+    clock = FakeClock()
+    progress = Progress(100, "retrain", 5, clock=clock, stream=io.StringIO())
+    clock.now = 1.0
+    progress.update(1)
+    clock.now = 3.0
+    progress.update(2)
+    # A test compiles for 20 s.
+    clock.now = 23.0
+    progress.again(2)
+    clock.now = 25.0
+    progress.update(4)
+    assert lines == ["retrain 4/100, 1 steps/s, 1 min 36 s left"]
+
+
+def test_steps_that_were_skipped_have_no_part_in_the_rate(lines: list[str]) -> None:
+    clock = FakeClock()
+    progress = Progress(200, "prune", 5, clock=clock, stream=io.StringIO())
+    for step in range(1, 101):
+        progress.skip(step)
+    clock.now = 30.0
+    progress.update(101)
+    clock.now = 40.0
+    progress.update(111)
+    assert lines == [
+        "prune 101/200, the first took 30 s",
+        "prune 111/200, 1 steps/s, 1 min 29 s left",
+    ]
 
 
 def test_progress_does_not_read_metrics_it_does_not_show(lines: list[str]) -> None:
@@ -258,7 +354,28 @@ def test_progress_that_stands_still_has_no_end_in_sight(lines: list[str]) -> Non
     progress = Progress(9, "search", 10, clock=clock, stream=io.StringIO())
     clock.now = 10.0
     progress.update(0)
-    assert lines == ["search 0/9, 0 steps/s, unknown time left"]
+    assert lines == ["search 0/9, 10 s so far"]
+    progress.update(1)
+    clock.now = 20.0
+    progress.update(1)
+    assert lines[1:] == ["search 1/9, 0 steps/s, unknown time left"]
+
+
+def test_a_step_counts_once_it_is_done(lines: list[str]) -> None:
+    clock = FakeClock()
+
+    class OnDevice:
+        def __float__(self) -> float:
+            clock.now += 9.0
+            return 0.5
+
+    progress = Progress(2, "search", clock=clock, stream=io.StringIO())
+    clock.now = 5.0
+    progress.update(1, {"loss": OnDevice()})
+    clock.now = 6.0
+    progress.update(2, {"loss": OnDevice()})
+    # It was sent off after 1 s and took another 9.
+    assert lines == ["search 2/2, 0.1 steps/s, loss 0.5"]
 
 
 def test_progress_shows_device_memory(
@@ -266,7 +383,7 @@ def test_progress_shows_device_memory(
 ) -> None:
     monkeypatch.setattr(metrics, "device_bytes_in_use", lambda: 3 * 2**30)
     Progress(1, "search", clock=FakeClock(), stream=io.StringIO()).update(1)
-    assert lines == ["search 1/1, 0 steps/s, 3.00 GiB in use"]
+    assert lines == ["search 1/1, the first took 0 s, 3.00 GiB in use"]
 
 
 def test_progress_on_a_terminal_rewrites_one_line(lines: list[str]) -> None:
@@ -276,7 +393,7 @@ def test_progress_on_a_terminal_rewrites_one_line(lines: list[str]) -> None:
         clock.now += 1
         progress.update(step, {"loss": value})
     first, second, third = terminal.getvalue().removeprefix("\r").split("\r")
-    assert first == "x 1/3, 1 steps/s, 2 s left, loss 1.234e+04"
+    assert first == "x 1/3, the first took 1 s, loss 1.234e+04"
     assert second == "x 2/3, 1 steps/s, 1 s left, loss 1".ljust(len(first))
     assert third.endswith("\n")
     assert third.count("\n") == 1

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_jax.errors import WorkdirError
+from nas_jax.identity import MadeFrom
 from nas_jax.jsonable import differences, dumps, to_jsonable
 from nas_jax.workdir import Workdir, describe_environment, git_commit, write_atomically
 
@@ -25,47 +26,49 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_open_creates_the_folder_with_config_and_environment(tmp_path: Path) -> None:
+def opened(path: Path, config: str, environment: dict[str, Any]) -> Workdir:
+    with Workdir.hold(path) as workdir:
+        workdir.begin(config, environment)
+    return workdir
+
+
+def test_hold_creates_the_folder_and_begin_fills_it(tmp_path: Path) -> None:
     root = tmp_path / "new" / "run"
-    workdir = Workdir.open(root, CONFIG, {"jax": "1"})
+    workdir = opened(root, CONFIG, {"jax": "1"})
     assert names(root) == ["config.json", "environment.json"]
     assert workdir.read_json("config.json") == json.loads(CONFIG)
     assert workdir.read_json("environment.json") == {"jax": "1", "earlier": []}
 
 
-def test_open_again_goes_on_and_remembers_earlier_starts(tmp_path: Path) -> None:
+def test_begin_again_remembers_earlier_starts(tmp_path: Path) -> None:
     for version in ("1", "2", "3"):
-        workdir = Workdir.open(tmp_path, CONFIG, {"jax": version})
+        workdir = opened(tmp_path, CONFIG, {"jax": version})
     assert workdir.read_json("environment.json") == {
         "jax": "3",
         "earlier": [{"jax": "1"}, {"jax": "2"}],
     }
 
 
-def test_another_experiment_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    Workdir.open(tmp_path, CONFIG, {"jax": "1"})
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    other = '{"name": "a", "search": {"epochs": 4, "layers": 8}}'
-    with pytest.raises(WorkdirError) as caught:
-        Workdir.open(tmp_path, other, {"jax": "2"})
-    message = str(caught.value)
-    assert "search.epochs: 3, now 4; search.layers: absent, now 8" in message
-    assert "--workdir" in message
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+def test_another_config_is_told(tmp_path: Path, caplog: Any) -> None:
+    opened(tmp_path, CONFIG, {})
+    with caplog.at_level("INFO"):
+        opened(tmp_path, CONFIG.replace("3", "4"), {})
+    assert "search.epochs: 3, now 4" in caplog.text
+    assert Workdir(tmp_path).read_json("config.json")["search"]["epochs"] == 4
 
 
 def test_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("mine")
     with pytest.raises(WorkdirError, match="is a file; give a folder as --workdir"):
-        Workdir.open(path, CONFIG, {})
+        opened(path, CONFIG, {})
     assert path.read_text() == "mine"
 
 
 def test_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(WorkdirError, match="cannot write to workdir .*file/run: Not a"):
-        Workdir.open(tmp_path / "file" / "run", CONFIG, {})
+        opened(tmp_path / "file" / "run", CONFIG, {})
     assert names(tmp_path) == ["file"]
 
 
@@ -76,33 +79,100 @@ def test_read_only_folder_is_refused(
     def refuse(path: Any, *args: Any, **kwargs: Any) -> Any:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("nas_jax.workdir.open", refuse, raising=False)
+    monkeypatch.setattr("nas_jax.lock.os.open", refuse)
     with pytest.raises(WorkdirError, match=r"cannot write to .*: Permission denied; g"):
-        Workdir.open(tmp_path, CONFIG, {})
+        opened(tmp_path, CONFIG, {})
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["config.json", "environment.json"])
 @pytest.mark.parametrize("text", ['{"name": ', "[1]"])
-def test_broken_artefact_of_before_is_refused(
-    tmp_path: Path, name: str, text: str
+def test_damaged_record_of_before_is_put_aside(
+    tmp_path: Path, name: str, text: str, caplog: Any
 ) -> None:
-    Workdir.open(tmp_path, CONFIG, {})
+    opened(tmp_path, CONFIG, {"jax": "1"})
     (tmp_path / name).write_text(text)
-    with pytest.raises(WorkdirError, match=name):
-        Workdir.open(tmp_path, CONFIG, {})
-    assert (tmp_path / name).read_text() == text
+    opened(tmp_path, CONFIG, {"jax": "2"})
+    assert name in caplog.text and f"{name}.damaged" in caplog.text
+    assert (tmp_path / f"{name}.damaged").read_text() == text
+    assert Workdir(tmp_path).read_json("config.json") == json.loads(CONFIG)
+    assert Workdir(tmp_path).read_json("environment.json")["jax"] == "2"
 
 
-def test_artefacts_have_json_has_path_and_stage(tmp_path: Path) -> None:
+def test_artefact_of_the_same_making_is_read(tmp_path: Path) -> None:
+    workdir, made = Workdir(tmp_path), MadeFrom({"seed": 1, "data": "a" * 64})
+    assert workdir.read_artefact("prune.json", made) is None
+    workdir.write_artefact("prune.json", {"kept": 3}, made)
+    artefact = workdir.read_artefact("prune.json", made)
+    assert artefact is not None and artefact["kept"] == 3
+    assert artefact["made_from"]["digest"] == made.digest
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"seed": 2, "data": "a" * 64}, "seed: 1, now 2"),
+        ({"seed": 1, "data": "b" * 64}, "the content of data has changed"),
+        ({"seed": 1, "data": "a" * 64, "x": 0}, "x: absent, now 0"),
+    ],
+)
+def test_artefact_of_another_making_is_refused(
+    tmp_path: Path, inputs: dict[str, Any], said: str
+) -> None:
+    workdir = Workdir(tmp_path)
+    made = MadeFrom({"seed": 1, "data": "a" * 64})
+    workdir.write_artefact("prune.json", {"kept": 3}, made)
+    before = (tmp_path / "prune.json").read_bytes()
+    with pytest.raises(WorkdirError) as caught:
+        workdir.read_artefact("prune.json", MadeFrom(inputs))
+    message = str(caught.value)
+    assert said in message and "prune.json" in message and "--workdir" in message
+    assert "\n" not in message
+    assert (tmp_path / "prune.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ['{"kept": 3}', "[]", '{"made_from": "x"}'])
+def test_artefact_that_does_not_say_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "prune.json").write_text(text)
+    with pytest.raises(WorkdirError, match="does not record what it was made from"):
+        Workdir(tmp_path).read_artefact("prune.json", MadeFrom({}))
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_rows_of_another_making_are_refused(tmp_path: Path, noted: bool) -> None:
+    workdir, made = Workdir(tmp_path), MadeFrom({"seed": 1})
+    workdir.refuse_other_rows("a.jsonl", made)
+    rows = f'{{"step": 1, "made_from": "{made.digest}"}}\nbroken\n'
+    (tmp_path / "a.jsonl").write_text(rows)
+    if noted:
+        workdir.note(made)
+    workdir.refuse_other_rows("a.jsonl", made)
+    with pytest.raises(WorkdirError) as caught:
+        workdir.refuse_other_rows("a.jsonl", MadeFrom({"seed": 2}))
+    message = str(caught.value)
+    assert "a.jsonl, line 1 is of another making" in message
+    assert ("seed: 1, now 2" if noted else "does not record") in message
+    assert (tmp_path / "a.jsonl").read_text() == rows
+
+
+def test_digest_does_not_depend_on_the_order_of_fields() -> None:
+    assert MadeFrom({"a": 1, "b": 2}).digest == MadeFrom({"b": 2, "a": 1}).digest
+    assert MadeFrom({"a": 1}).digest != MadeFrom({"a": 1.5}).digest
+
+
+def test_home_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Workdir("~/runs/a").root == tmp_path / "runs" / "a"
+
+
+def test_artefacts_have_json_and_path(tmp_path: Path) -> None:
     workdir = Workdir(tmp_path)
     assert workdir.path("prune.json") == tmp_path / "prune.json"
     assert not workdir.has("prune.json")
-    assert not workdir.stage_done("prune")
     workdir.write_json("prune.json", {"kept": np.int64(3), "score": math.nan})
     assert workdir.has("prune.json")
-    assert workdir.stage_done("prune")
-    assert not workdir.stage_done("search")
     assert workdir.read_json("prune.json") == {"kept": 3, "score": None}
 
 

@@ -7,11 +7,13 @@ and parsing flags do not load JAX, so mistakes are reported at once.
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import os
 import re
 import runpy
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,11 +26,15 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from nas_jax.cli.compilers import hide_unused
-from nas_jax.config import ExperimentConfig, config_fields
+from nas_jax.cli.interrupt import STOPPED, Interrupt, Stopped
+from nas_jax.config import ExperimentConfig, config_fields, config_sections
 from nas_jax.config_rules import type_in_words
 from nas_jax.errors import ConfigError, NasJaxError
+from nas_jax.paths import local_path
 
 CACHE_VARIABLE = "NAS_JAX_CACHE_DIR"
+
+_HELP_WIDTH = 88
 
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
@@ -41,23 +47,30 @@ class Call:
         config: The validated config; the defaults where a command needs no config.
         workdir: The folder given as --workdir; empty where a command needs none.
         flags: The command's own flags.
-        command: The command line, the program first.
+        command: The command line as it can be typed again, `nas-jax` first.
+        interrupt: Listens to signals while the command runs.
+        config_file: Path of the config file; empty without one.
     """
 
     config: ExperimentConfig
     workdir: str
     flags: flags.FlagValues
     command: tuple[str, ...]
+    interrupt: Interrupt
+    config_file: str
 
 
 def run(
     main: Callable[[Call], int | None],
     argv: Sequence[str] | None = None,
     *,
+    name: str,
     help_text: str,
     define_flags: Callable[[flags.FlagValues], None] | None = None,
+    paths: Sequence[str] = (),
     needs_config: bool = True,
     needs_workdir: bool = True,
+    reads: Sequence[str] = (),
 ) -> int:
     """Parses the command line, sets up logging and runs a command.
 
@@ -66,29 +79,51 @@ def run(
     Args:
         main: The command. Returns its exit code; None means 0.
         argv: The arguments without the program's name; None takes those of the process.
+        name: The command's, as in `nas-jax NAME`.
         help_text: What the command does; the first thing that --help prints.
         define_flags: Defines the command's own flags, on the given flag values.
+        paths: Those of its own flags that hold a path, or several.
         needs_config: Whether --config must be given.
         needs_workdir: Whether --workdir must be given.
+        reads: Beginnings of the paths of the config's fields that the command reads, if
+            it takes a config but needs none; for --help.
 
     Returns:
-        The exit code: 2 for a mistake of the user, else that of the command.
+        The exit code: 2 for a mistake of the user, STOPPED where a signal came and the
+        work was saved, else that of the command.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     needed = [*["config"] * needs_config, *["workdir"] * needs_workdir]
     if {"-h", "--help"} & set(arguments):
-        print(_help(help_text, _define_flags([], define_flags), needs_config))
+        values = _define_flags([], define_flags)
+        fields = ("",) if needs_config else reads
+        unused = [*["config"] * (not fields), *["workdir"] * (not needs_workdir)]
+        print(_help(help_text, values, unused, fields))
         return 0
     try:
         values = _parse(arguments, define_flags)
-        for name in needed:
-            if not values[name].present or not values[name].value:
-                raise ConfigError(f"--{name} is missing; --help shows the flags")
+        for flag in needed:
+            if not values[flag].present or not values[flag].value:
+                raise ConfigError(f"--{flag} is missing; --help shows the flags")
         values.config.validate()
+        for flag in ("workdir", *paths):
+            values[flag].value = _local(values[flag].value)
         set_up_logging()
         hide_unused()
-        command = (sys.argv[0], *arguments)
-        return main(Call(values.config, values.workdir, values, command)) or 0
+        command = ("nas-jax", name, *arguments)
+        with Interrupt() as interrupt:
+            call = Call(
+                values.config,
+                values.workdir,
+                values,
+                command,
+                interrupt,
+                _config_file(arguments),
+            )
+            return main(call) or 0
+    except Stopped as stopped:
+        absl_logging.info("%s", stopped)
+        return STOPPED
     except NasJaxError as error:
         print("nas-jax: error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -120,6 +155,7 @@ def configure_jax() -> None:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         chosen = str(Path(base) / "nas_jax" / "xla")
     if chosen:
+        chosen = str(local_path(chosen))
         try:
             Path(chosen).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -142,8 +178,9 @@ def load_config(location: str) -> ExperimentConfig:
     Raises:
         ConfigError: The file is missing, raises, or returns no ExperimentConfig.
     """
+    local_path(location)  # Refuses gs://..., whose colon is another.
     name, colon, argument = location.partition(":")
-    path = Path(name)
+    path = local_path(name)
     if not path.is_file():
         names = [str(other) for other in path.parent.glob("*.py")]
         nearest = get_close_matches(str(path), names, n=1)
@@ -226,6 +263,22 @@ def _parse(
     return values
 
 
+def _local(value: Any) -> Any:
+    """The value of a flag with paths: `~` is expanded, remote ones are refused."""
+    if isinstance(value, list):
+        return [_local(path) for path in value]
+    return str(local_path(value)) if value else value
+
+
+def _config_file(arguments: Sequence[str]) -> str:
+    """Path of the config file among checked arguments, or nothing."""
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if name == "config" and argument.startswith("-"):
+            return (value if equals else following).partition(":")[0]
+    return ""
+
+
 def _define_flags(
     arguments: Sequence[str], define_flags: Callable[[flags.FlagValues], None] | None
 ) -> flags.FlagValues:
@@ -291,21 +344,53 @@ def _allowed(message: str) -> str:
     return f"; it takes {type_in_words(fields[path].type)}" if path in fields else ""
 
 
-def _help(help_text: str, values: flags.FlagValues, needs_config: bool) -> str:
-    """The help text: what the command does, its flags, the fields of the config."""
-    lines = [help_text.strip(), "", "Flags:"]
+def _help(
+    help_text: str,
+    values: flags.FlagValues,
+    unused: Sequence[str],
+    fields: Sequence[str],
+) -> str:
+    """The help text: what the command does, its flags, the fields of the config.
+
+    Args:
+        help_text: What the command does.
+        values: Its flags.
+        unused: Names of flags that every command has and this one does not take.
+        fields: Beginnings of the paths of the config's fields that it reads.
+    """
+    lines = [_wrapped(help_text), "", "Flags:"]
     placeholders = {"config": "FILE[:ARGUMENT]", "workdir": "FOLDER"}
     for name in values:
-        if name == "config" and not needs_config:
+        if name in unused:
             continue
         placeholder = placeholders.get(name, "VALUE")
         shown = name if values[name].boolean else f"{name}={placeholder}"
-        lines += [f"  --{shown}", f"      {values[name].help}"]
-    if needs_config:
+        lines += [f"  --{shown}", _wrapped(values[name].help, indent=6)]
+    if fields:
         lines += ["", "Fields of the config, each set with --config.FIELD=VALUE:"]
-        for path, config_field in config_fields().items():
-            lines.append(f"  {path} = {config_field.default!r}")
+    sections = config_sections()
+    for path, config_field in config_fields().items():
+        if not path.startswith(tuple(fields)):
+            continue
+        section = path.partition(".")[0]
+        if section in sections:
+            lines += ["", _wrapped(f"{section}: {sections.pop(section)}", indent=2)]
+        lines.append(f"  {path} = {config_field.default!r}")
+        limits = config_field.allowed and f" Allowed: {config_field.allowed}."
+        lines.append(_wrapped(config_field.meaning + limits, indent=6))
     return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    """Text as a paragraph; nothing that could be copied is broken."""
+    return textwrap.fill(
+        text,
+        width=_HELP_WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:

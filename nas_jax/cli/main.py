@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import signal
 import sys
 from typing import NamedTuple
 
@@ -70,6 +71,9 @@ def unknown_command(name: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code; 2 means that the call was wrong."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until the command listens to signals, the first of them ends it, silently.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if not arguments:
         print(usage(), file=sys.stderr)
         return 2

@@ -23,6 +23,7 @@ from nas_jax.cli.memory_output import (
     table,
 )
 from nas_jax.cli.memory_settings import RANDOM, Settings, overrides, read_settings
+from nas_jax.cli.space import start_mask
 from nas_jax.errors import ConfigError
 from nas_jax.memory import (
     Candidate,
@@ -37,7 +38,7 @@ from nas_jax.memory import (
     step_time,
 )
 from nas_jax.metrics import format_bytes, format_duration
-from nas_jax.spaces import get_mask
+from nas_jax.paths import refuse_overwriting
 from nas_jax.workdir import Workdir
 
 HELP = (
@@ -60,7 +61,13 @@ _PACKAGES = ("jax", "jaxlib", "libtpu", "jax-cuda12-plugin", "jax-cuda12-pjrt")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     return app.run(
-        _run, argv, help_text=HELP, define_flags=_define_flags, needs_workdir=False
+        _run,
+        argv,
+        name="memory",
+        help_text=HELP,
+        define_flags=_define_flags,
+        paths=("mask", "json", "chart"),
+        needs_workdir=False,
     )
 
 
@@ -136,7 +143,7 @@ def _run(call: app.Call) -> int:
     budget = parse_bytes(asked.budget) if asked.budget else 0
     targets = [find_target(name) for name in dict.fromkeys(asked.target)]
     _check_mode(call, len(targets))
-    start = get_mask(call.config.space.name, call.config.space.num_nodes)
+    start = start_mask(call.config.space)
     settings = read_settings(call.config, start, asked, bool(budget))
     if not asked.trace_only:
         for target in targets:
@@ -166,6 +173,19 @@ def _check_files(call: app.Call) -> None:
     chart = call.flags.chart
     if chart and Path(chart).suffix not in CHARTS:
         raise ConfigError(f"--chart={chart}: it must end in {' or '.join(CHARTS)}")
+    data = call.config.data
+    masks = {f"--mask ({path})": path for path in call.flags.mask or ()}
+    refuse_overwriting(
+        {"--json": call.flags.json, "--chart": chart},
+        {
+            **masks,
+            **{f"--target ({name})": name for name in call.flags.target},
+            "--config": call.config_file,
+            "--config.space.mask": call.config.space.mask,
+            "--config.data.path": "" if data.source == "tfds" else data.path,
+        },
+    )
+    refuse_overwriting({"--chart": chart}, {"--json": call.flags.json})
 
 
 def _check_mode(call: app.Call, targets: int) -> None:

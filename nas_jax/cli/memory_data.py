@@ -14,6 +14,7 @@ from nas_jax import data
 from nas_jax.cli.images import load_images
 from nas_jax.config import DataConfig
 from nas_jax.errors import ConfigError
+from nas_jax.paths import local_path
 
 # Published sizes of tfds data sets with images of one size.
 _TFDS = {
@@ -107,7 +108,7 @@ def _known(config: DataConfig) -> ImageFacts:
             )
         text, classes, count = _TFDS[name]
         return ImageFacts(parse_shape(text), classes, count)
-    if config.source == "npz" and (facts := _npz_facts(Path(config.path).expanduser())):
+    if config.source == "npz" and (facts := _npz_facts(local_path(config.path))):
         return facts
     images = load_images(config)
     return ImageFacts(images.image_shape, images.num_classes, images.num_train)

@@ -16,7 +16,7 @@ from nas_jax.config import ExperimentConfig
 from nas_jax.config_rules import DTYPES, REMATS, RULES
 from nas_jax.errors import ConfigError
 from nas_jax.memory import Candidate
-from nas_jax.spaces import NONE, SpaceMask, get_mask
+from nas_jax.spaces import NONE, SpaceMask
 
 STRONGER = (0.75, 0.5, 0.25)
 """What a budget search keeps, of what was asked for, where nothing else fits."""
@@ -29,7 +29,8 @@ class Settings:
     """Everything to go through.
 
     Attributes:
-        masks: Masks by name and kept fraction, in the order asked for.
+        masks: Masks by name and share that they keep of what the search starts from,
+            in the order asked for.
         candidates: All combinations, masks first.
         fallback: Those with stronger pruning than was asked for, which a budget search
             turns to where nothing else fits.
@@ -134,8 +135,7 @@ def overrides(config: ExperimentConfig, candidate: Candidate) -> list[str]:
         ("search.microbatches", search.microbatches, candidate.microbatches),
     ]
     if candidate.mask in (ALL, RANDOM):
-        start = get_mask(config.space.name, config.space.num_nodes)
-        level = round(1 - candidate.kept / start.kept_fraction, 6)
+        level = round(1 - candidate.kept, 6)
         wanted.append(("prune.level", config.prune.level, level))
     else:
         wanted.append(("space.mask", config.space.mask, candidate.mask))
@@ -145,7 +145,7 @@ def overrides(config: ExperimentConfig, candidate: Candidate) -> list[str]:
 def _masks(
     config: ExperimentConfig, start: SpaceMask, flags: Any, budget: bool
 ) -> tuple[dict[tuple[str, float], SpaceMask], set[tuple[str, float]]]:
-    """Masks by name and kept fraction, and which of them were asked for."""
+    """Masks by name and kept share, and which of them were asked for."""
     kept = _values(flags.kept, "kept", float)
     files = flags.mask or []
     more: list[float] = []
@@ -161,17 +161,17 @@ def _masks(
     for share in kept:
         mask = random_mask(start, share, config.seed)
         name = ALL if mask == start else RANDOM
-        masks[name, mask.kept_fraction] = mask
+        masks[name, mask.fraction_of(start)] = mask
     for file in files:
         mask = start & SpaceMask.load(start.space, file)
-        masks[file, mask.kept_fraction] = mask
+        masks[file, mask.fraction_of(start)] = mask
     asked = set(masks)
     for share in more:
         try:
             mask = random_mask(start, share, config.seed)
         except ConfigError:
             continue  # less than one operation for each edge
-        masks.setdefault((RANDOM, mask.kept_fraction), mask)
+        masks.setdefault((RANDOM, mask.fraction_of(start)), mask)
     return masks, asked
 
 

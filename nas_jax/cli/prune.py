@@ -13,16 +13,26 @@ HELP = "Score every operation without training and drop the poor ones (prune.jso
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return stage_command.main(_stage, argv, HELP)
+    return stage_command.main("prune", _check, _stage, argv, HELP)
 
 
-def _stage(run: Any, interrupt: Any, call: Any) -> None:
+def _check(run: Any, call: Any) -> None:
     from nas_jax.cli import stages
 
-    mask = stages.prune(run, interrupt)
-    space = run.space
-    print(f"kept {mask.num_kept} of {space.num_operations} operations")
-    print(f"architectures: {space.size()} before, {space.size(mask)} after")
+    stages.refuse_others(run, prunes=True)
+
+
+def _stage(run: Any, call: Any) -> None:
+    from nas_jax.cli import stages
+    from nas_jax.pruning.result import NOTHING_PRUNED
+
+    mask = stages.prune(run, call.interrupt)
+    space, start = run.space, run.start
+    print(f"kept {mask.num_kept} of {start.num_kept} operations")
+    print(f"architectures: {space.size(start)} before, {space.size(mask)} after")
+    for warning in run.workdir.read_json("prune.json")["warnings"]:
+        if warning.startswith(NOTHING_PRUNED):
+            print(f"warning: {warning}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"report: {path}")
         return 0
 
-    return app.run(run, argv, help_text=HELP, needs_config=False)
+    return app.run(run, argv, name="report", help_text=HELP, needs_config=False)
 
 
 if __name__ == "__main__":

@@ -13,42 +13,28 @@ HELP = "Prune, search, retrain and report in one workdir; a finished stage is ke
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return stage_command.main(_stage, argv, HELP)
+    return stage_command.main("run", _check, _stage, argv, HELP)
 
 
-def _stage(run: Any, interrupt: Any, call: Any) -> None:
+def _check(run: Any, call: Any) -> None:
+    from nas_jax.cli import stages
+
+    stages.refuse_others(run, prunes=True)
+
+
+def _stage(run: Any, call: Any) -> None:
     from nas_jax.cli import stages
     from nas_jax.report import summary_text, write_report
 
-    workdir = run.workdir
+    interrupt, workdir = call.interrupt, run.workdir
     mask = stages.prune(run, interrupt)
-    interrupt.stop_if_requested("prune", mask.num_kept)
     genotype = stages.search(run, mask, interrupt)
+    interrupt.doing = "while it measured the memory of the unpruned search"
     memory = stages.memory(run, mask)
-    if not workdir.stage_done("retrain"):
+    if not workdir.has("summary.json"):
         result = stages.retrain(run, genotype, interrupt)
-        seconds = {
-            "prune": workdir.read_json("prune.json")["seconds"]["total"],
-            "search": workdir.read_json("genotype.json")["seconds"]["total"],
-            "memory": memory["seconds"],
-            "retrain": result["seconds"],
-        }
-        workdir.write_json(
-            "summary.json",
-            {
-                "name": run.config.name,
-                "seed": run.config.seed,
-                "test_accuracy": result["test_accuracy"],
-                "num_test": run.dataset.num_test,
-                "parameters": result["parameters"],
-                "genotype": str(genotype),
-                "kept_fraction": mask.kept_fraction,
-                "seconds": {**seconds, "total": sum(seconds.values())},
-                "peak_memory_bytes": {
-                    name: memory[name]["peak_bytes"] for name in ("unpruned", "pruned")
-                },
-            },
-        )
+        stages.summarise(run, mask, genotype, memory, result)
+    interrupt.doing = "while it wrote the report"
     path = write_report(workdir.root)
     print(summary_text(workdir.root))
     print(f"report: {path}")

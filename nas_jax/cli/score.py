@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
 from nas_jax.cli import app
 from nas_jax.config_rules import RULES
 from nas_jax.errors import ConfigError
+from nas_jax.lock import Lock
 from nas_jax.memory import parse_bytes
+from nas_jax.paths import refuse_overwriting
 from nas_jax.spaces import SPACES
+from nas_jax.workdir import LOCK
 
 HELP = (
     "Scores untrained networks of a search space, as many as are asked for, with "
@@ -46,10 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return app.run(
         _run,
         argv,
+        name="score",
         help_text=HELP,
         define_flags=_define_flags,
+        paths=("archs", "json", "csv", "table", "plots"),
         needs_config=False,
         needs_workdir=False,
+        reads=("seed", "data."),
     )
 
 
@@ -79,7 +86,6 @@ def _run(call: app.Call) -> int:
     _check_flags(call)
     budget = parse_bytes(asked.memory_budget) if asked.memory_budget else 0
     # Imported here: a mistake in a flag is reported before JAX loads.
-    from nas_jax.cli.interrupt import Stopped
     from nas_jax.cli.score_inputs import read_accuracies
     from nas_jax.cli.score_loop import score_all
     from nas_jax.cli.score_results import Results
@@ -102,8 +108,9 @@ def _run(call: app.Call) -> int:
         accuracies = read_accuracies(
             asked.table, asked.target, task.family.space, task.architectures
         )
-    results = Results(task.settings, task.architectures, asked.json, asked.csv)
-    try:
+    with _alone(call):
+        results = Results(task.settings, task.architectures, asked.json, asked.csv)
+        call.interrupt.resumable = results.resumable
         score_all(
             task,
             results,
@@ -111,12 +118,20 @@ def _run(call: app.Call) -> int:
             budget=budget,
             chunk=asked.chunk,
             command=call.command,
+            interrupt=call.interrupt,
         )
-    except Stopped as stopped:
-        logging.info("%s", stopped)
-        return 0
-    _report(call, results, accuracies)
+        call.interrupt.doing = "while it compared"
+        _report(call, results, accuracies)
     return 0
+
+
+def _alone(call: app.Call) -> contextlib.AbstractContextManager[object]:
+    """Keeps other calls from writing the same results."""
+    if not call.flags.json:
+        return contextlib.nullcontext()
+    file = Path(call.flags.json)
+    lock = file.with_name(f".{file.name}{LOCK}")
+    return Lock(lock, f"--json={file}", call.command)
 
 
 def _report(call: app.Call, results: Any, accuracies: Any) -> None:
@@ -181,10 +196,24 @@ def _check_flags(call: app.Call) -> None:
             raise ConfigError(f"--{name}={file}: create its folder first")
         if file and name != "plots" and path.is_dir():
             raise ConfigError(f"--{name}={file} is a folder; name a file in it")
-    if asked.json and asked.json == asked.csv:
-        raise ConfigError(f"--json and --csv are both {asked.json}; name two files")
     if asked.plots and Path(asked.plots).exists() and not Path(asked.plots).is_dir():
         raise ConfigError(f"--plots={asked.plots} is a file; name a folder")
+    data = call.config.data
+    plots = Path(asked.plots).glob("*.svg") if asked.plots else ()
+    refuse_overwriting(
+        {
+            "--json": asked.json,
+            "--csv": asked.csv,
+            **{f"the picture {plot.name} of --plots": plot for plot in plots},
+        },
+        {
+            "--archs": asked.archs,
+            "--table": asked.table,
+            "--config": call.config_file,
+            "--config.data.path": "" if data.source == "tfds" else data.path,
+        },
+    )
+    refuse_overwriting({"--csv": asked.csv}, {"--json": asked.json})
 
 
 if __name__ == "__main__":

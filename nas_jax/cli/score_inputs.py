@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nas_jax.errors import DataError, GenotypeError
+from nas_jax.paths import local_path
 from nas_jax.scoring.sampling import genotype_at
 from nas_jax.spaces import Genotype, SearchSpace
+from nas_jax.spaces.text import read_text
 from nas_jax.tabular import load_table
 
 COLUMN = "arch_str"
@@ -23,16 +25,18 @@ def read_architectures(
 
     Args:
         file: A text file with one architecture a line, in the notation of the space or
-            as JSON; empty lines are skipped. Or a CSV file, plain or compressed by
-            gzip, with a column `arch_str`: its name ends in .csv or .csv.gz.
+            as JSON; one with open brackets goes on in the next lines, and empty lines
+            are skipped. Or a CSV file, plain or compressed by gzip, with a column
+            `arch_str`: its name ends in .csv or .csv.gz.
         space: The search space.
         check: Raises GenotypeError for an architecture that cannot be scored.
 
     Raises:
-        NasJaxError: The file cannot be read, has none, one of them twice, or one that
-            is malformed or of another space; names the line.
+        NasJaxError: The file cannot be read, has none, one of them twice (in whatever
+            order its genes are listed), or one that is malformed or of another space;
+            names the line.
     """
-    path = Path(file).expanduser()
+    path = local_path(file)
     table = path.name.lower().endswith((".csv", ".csv.gz"))
     found: dict[Genotype, str] = {}
     for where, text in _rows(path) if table else _lines(path):
@@ -60,8 +64,8 @@ def read_accuracies(
 ) -> np.ndarray:
     """A table's accuracies of architectures.
 
-    Spaces and the like do not matter: the table's architectures are parsed where they
-    are of the space.
+    Spaces, the order of a node's genes and the like do not matter: architectures are
+    parsed where they are of the space, and compared in their canonical order.
 
     Args:
         file: The table, a CSV file with a column `arch_str`.
@@ -73,13 +77,20 @@ def read_accuracies(
         Float64 `[N]`; NaN where the table lacks the architecture or its accuracy.
 
     Raises:
-        NasJaxError: The table cannot be read, has no such column, or has no accuracy
-            of any of the architectures.
+        NasJaxError: The table cannot be read, has no such column, has an architecture
+            twice, or has no accuracy of any of the architectures.
     """
     table = load_table(file, COLUMN, [target])
-    rows = {_canonical(space, name): i for i, name in enumerate(table.architectures)}
+    rows: dict[str, int] = {}
+    for row, name in enumerate(table.architectures):
+        first = rows.setdefault(_canonical(space, name), row)
+        if first != row:
+            raise DataError(
+                f"{table.source}, rows {first + 1} and {row + 1} below the header: the "
+                "same architecture; keep one of them"
+            )
     column = np.append(table.column(target), np.nan)
-    values = column[[rows.get(name, -1) for name in architectures]]
+    values = column[[rows.get(_canonical(space, name), -1) for name in architectures]]
     if not np.isfinite(values).any():
         raise DataError(
             f"{table.source} has no {target!r} of any of the {len(architectures)} "
@@ -91,7 +102,7 @@ def read_accuracies(
 
 def _canonical(space: SearchSpace, text: str) -> str:
     try:
-        return str(Genotype.parse(space, text))
+        return str(Genotype.parse(space, text).canonical())
     except GenotypeError:
         return text
 
@@ -102,18 +113,17 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}); give a text file with one "
-            "architecture a line, or a .csv or .csv.gz file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is no text in UTF-8 ({error.reason}); give one architecture a "
-            "line, or name it .csv or .csv.gz if it is such a file"
-        ) from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield f"line {number}", line
+    remedy = "give a text file with one architecture a line, or a .csv or .csv.gz file"
+    parts: list[str] = []
+    first = depth = 0
+    for number, line in enumerate(read_text(path, DataError, remedy).splitlines(), 1):
+        if parts and (depth <= 0 or "Genotype(" in line):
+            yield f"line {first}", "\n".join(parts)
+            parts, depth = [], 0
+        if parts or line.strip():
+            first = first if parts else number
+            parts.append(line)
+            code = line.partition("#")[0]
+            depth += sum(map(code.count, "([{")) - sum(map(code.count, ")]}"))
+    if parts:
+        yield f"line {first}", "\n".join(parts)

@@ -151,6 +151,7 @@ def score_all(
     budget: int,
     chunk: int,
     command: Sequence[str],
+    interrupt: Interrupt,
 ) -> None:
     """Scores what is left, and writes the results after every chunk.
 
@@ -161,14 +162,16 @@ def score_all(
         budget: See `choose_width`.
         chunk: Architectures between two writes at most, if a call is not larger.
         command: The command line, for the record.
+        interrupt: Asks to stop.
 
     Raises:
-        Stopped: SIGTERM came, and what is known has been saved.
+        Stopped: A signal came, and what is known has been saved.
         NasJaxError: The device has too little memory, or a file cannot be written.
     """
     if not results.left:
         return
-    results.begin(describe_environment(command, task.settings["seed"]))
+    environment = describe_environment(command, task.settings["seed"])
+    results.begin({**environment, "data": task.source})
     calls = Calls(task, chunk)
     count = len(task.architectures)
     logging.info(
@@ -180,12 +183,13 @@ def score_all(
     device = jax.local_devices()[0]
     limit = (device.memory_stats() or {}).get("bytes_limit")
     most = -(-count // calls.devices)
-    # Where nothing can be gone on with, SIGTERM ends the process as it always does.
-    listening = Interrupt() if results.resumable else contextlib.nullcontext()
-    with listening as interrupt:
-        width = choose_width(calls, width, budget, most, device.platform, limit)
-        calls.keep(width)
-        results.header |= {"width": width, "devices": calls.devices}
+    interrupt.doing = "while it compiled"
+    width = choose_width(calls, width, budget, most, device.platform, limit)
+    calls.keep(width)
+    results.header |= {"width": width, "devices": calls.devices}
+    # Where nothing can be gone on with, a signal ends the process at once.
+    saving = interrupt.saving("score")
+    with saving if results.resumable else contextlib.nullcontext():
         _loop(calls, results, width, chunk, interrupt)
 
 
@@ -194,20 +198,24 @@ def _loop(
     results: Results,
     width: int,
     chunk: int,
-    interrupt: Interrupt | None,
+    interrupt: Interrupt,
 ) -> None:
     header, size = results.header, calls.size(width)
     done = written = len(results.rows)
-    progress: Progress | None = None
+    total = done + results.left
+    progress = Progress(
+        total, "score: architecture", start_step=done, unit="architectures"
+    )
     # Without the first call, in which a device also warms up.
-    steady, steady_calls = 0.0, 0
+    steady, steady_calls, begun = 0.0, 0, False
     while results.left:
         start, compiled = time.perf_counter(), calls.compile_seconds
         results.add(calls.scores(width, done))
         seconds = time.perf_counter() - start - (calls.compile_seconds - compiled)
         done = len(results.rows)
         header["score_seconds"] += seconds
-        if progress is None:
+        if not begun:
+            begun = True
             peak = calls.peak_bytes(width)
             logging.info(
                 "compiled in %s: %d side by side on %d devices, %s each",
@@ -219,15 +227,13 @@ def _loop(
             header["compile_seconds"] += calls.compile_seconds
             header["peak_memory_bytes"] = max(peak, header["peak_memory_bytes"] or 0)
             header["archs_per_second"] = header["archs_per_second"] or size / seconds
-            total = done + results.left
-            progress = Progress(total, "score: architecture", start_step=done)
         else:
             steady, steady_calls = steady + seconds, steady_calls + 1
             header["archs_per_second"] = steady_calls * size / steady
-            progress.update(done)
-        requested = interrupt is not None and interrupt.requested
-        if done - written + size > chunk or requested or not results.left:
+        progress.update(done)
+        last = interrupt.requested or not results.left
+        if done - written + size > chunk or last:
             results.write()
             written = done
-        if interrupt is not None and results.left:
+        if results.left:
             interrupt.stop_if_requested("score", done)

@@ -15,10 +15,16 @@ from nas_jax.cli.score_results import Row
 from nas_jax.errors import WorkdirError
 from nas_jax.metrics import Progress, format_bytes, format_duration
 from nas_jax.proxies import get_proxy
-from nas_jax.tabular import Correlation, kendall, spearman
+from nas_jax.tabular import FEWEST, Correlation, kendall, spearman
 
 SHOWN = 20
 """Rows of the table of scores; the files have them all."""
+
+_LACKING = {
+    "undefined": "no two architectures are used, or all have the same value",
+    "too few": f"an interval needs {FEWEST} architectures",
+    "no spread": "every resample ranks alike, which does not tell how sure that is",
+}
 
 Scores = Mapping[str, np.ndarray]
 
@@ -58,7 +64,7 @@ def compare(scores: Scores, accuracies: np.ndarray) -> Comparison:
     known = accuracies[there]
     compared = Comparison(int(np.sum(~there)), {}, {})
     # Intervals for a whole space take seconds a proxy.
-    progress = Progress(len(scores), "correlate: proxy")
+    progress = Progress(len(scores), "correlate: proxy", unit="proxies")
     for number, (name, column) in enumerate(scores.items(), 1):
         compared.spearman[name] = spearman(column[there], known)
         compared.kendall[name] = kendall(column[there], known)
@@ -73,10 +79,14 @@ def correlation_table(compared: Comparison, target: str) -> str:
         better = "higher" if get_proxy(name).higher_is_better else "lower"
         texts = [_correlation_text(c) for c in (rho, compared.kendall[name])]
         cells.append([name, better, *texts, str(rho.used), str(rho.failed)])
-    level = next(iter(compared.spearman.values())).level
-    notes = [f"rank correlation with {target}, {100 * level:g}% intervals in brackets"]
+    found = [*compared.spearman.values(), *compared.kendall.values()]
+    lacking = {one.lacks_interval for one in found}
+    notes = [f"rank correlation with {target}"]
+    if "" in lacking:
+        notes[0] += f", {100 * found[0].level:g}% intervals in brackets"
     if compared.missing:
         notes.append(f"{compared.missing} architectures have no {target} and are out")
+    notes += [f"{name}: {why}" for name, why in _LACKING.items() if name in lacking]
     return "\n".join([aligned(cells, ("proxy", "better")), *notes])
 
 
@@ -173,9 +183,11 @@ def aligned(cells: Sequence[Sequence[str]], words: Container[str]) -> str:
 
 
 def _correlation_text(found: Correlation) -> str:
+    lacking = found.lacks_interval
     if not np.isfinite(found.value):
-        return "undefined"
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+        return lacking
+    interval = f"({lacking})" if lacking else f"[{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.value:.3f} {interval}"
 
 
 def _score_text(score: float | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from nas_jax import data
-from nas_jax.cli.images import load_images
+from nas_jax.cli.images import (
+    check_copies,
+    load_images,
+    loading_options,
+    scored_images,
+)
 from nas_jax.cli.score_inputs import read_architectures
 from nas_jax.config import DataConfig
 from nas_jax.errors import ConfigError
@@ -38,6 +42,7 @@ class Task:
         batch: Images, normalised, and labels.
         key: For whatever proxies draw.
         settings: What another run must have in common to give the same scores.
+        source: Where the images are from, for people.
     """
 
     family: Family
@@ -48,6 +53,7 @@ class Task:
     batch: Batch
     key: jax.Array
     settings: dict[str, Any]
+    source: dict[str, Any]
 
 
 def make_task(
@@ -87,6 +93,9 @@ def make_task(
             f"--batch_size is {batch_size}, but there are {images.num_train} training "
             f"images; pass --batch_size={images.num_train} or less, or give more images"
         )
+    # Where none are named, all that suit the networks: some compare images.
+    asked = list(map(get_proxy, proxies or list_proxies()))
+    check_copies(batch_size, images, asked, "--batch_size", "--proxies")
     _, usual_channels, usual_cells = FAMILIES[space]
     channels, cells = channels or usual_channels, cells or usual_cells
     family = get_family(
@@ -103,10 +112,8 @@ def make_task(
     codes = jax.tree.map(np.asarray, family.encode(genotypes))
     chosen = choose_proxies(family, params, codes, images.image_shape, proxies)
     architectures = tuple(map(str, genotypes))
-    batch, digest = draw_batch(images, batch_size, seed)
-    # How training would augment the images does not matter here.
-    loading = inspect.signature(data.load).parameters
-    source = {k: v for k, v in dataclasses.asdict(config).items() if k in loading}
+    pool = scored_images(images, map(get_proxy, chosen))
+    batch, digest = draw_batch(images, pool, batch_size, seed)
     settings = {
         "space": family.space.name,
         "channels": channels,
@@ -115,19 +122,31 @@ def make_task(
         "num": len(architectures),
         "seed": seed,
         "batch_size": batch_size,
-        "data": source,
-        # Files may change under the same name.
+        "JAX_ENABLE_X64": bool(jax.config.values["jax_enable_x64"]),
+        "image_shape": images.image_shape,
+        "num_classes": images.num_classes,
+        # Content and not paths: files change under their name, and move.
         "architectures_sha256": _digest("\n".join(architectures).encode()),
         "batch_sha256": digest,
     }
     return Task(
-        family, params, architectures, codes, chosen, batch, proxies_key, settings
+        family=family,
+        params=params,
+        architectures=architectures,
+        codes=codes,
+        proxies=chosen,
+        batch=batch,
+        key=proxies_key,
+        settings=settings,
+        source=loading_options(config),
     )
 
 
-def draw_batch(images: data.Dataset, size: int, seed: int) -> tuple[Batch, str]:
-    """The first batch of a seeded order of the training images, and its SHA-256."""
-    index = data.epoch_order(seed, 0, np.arange(images.num_train), size)[0]
+def draw_batch(
+    images: data.Dataset, pool: np.ndarray, size: int, seed: int
+) -> tuple[Batch, str]:
+    """The first batch of a seeded order of some training images, and its SHA-256."""
+    index = data.epoch_order(seed, 0, pool, size)[0]
     pixels, labels = images.x_train[index], images.y_train[index]
     digest = _digest(pixels.tobytes(), labels.tobytes(), repr(images.mean).encode())
     normalised = data.normalize(jnp.asarray(pixels), images.mean, images.std)

@@ -16,15 +16,23 @@ HELP = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return stage_command.main(_stage, argv, HELP)
+    return stage_command.main("search", _check, _stage, argv, HELP)
 
 
-def _stage(run: Any, interrupt: Any, call: Any) -> None:
+def _check(run: Any, call: Any) -> None:
     from nas_jax.cli import stages
 
-    done = run.workdir.stage_done("prune")
-    mask = stages.prune(run, interrupt) if done else run.start
-    print(stages.search(run, mask, interrupt))
+    stages.refuse_unfinished_pruning(run.workdir)
+    stages.refuse_others(run, prunes=False)
+
+
+def _stage(run: Any, call: Any) -> None:
+    from nas_jax.cli import stages
+
+    mask = stages.pruned_mask(run) or run.start
+    print(stages.search(run, mask, call.interrupt))
+    decision = run.workdir.read_json("genotype.json")["decision"]
+    print(decision["warning"] or decision["text"])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Data: sources, splits, the order of batches, and augmentation on the device."""
 
 from nas_jax.data.augment import augment, cutout, normalize, random_crop, random_flip
+from nas_jax.data.content import content_sha256
 from nas_jax.data.dataset import Dataset
 from nas_jax.data.folder import load_folder
 from nas_jax.data.npz import load_npz
+from nas_jax.data.remarks import remarks
 from nas_jax.data.sources import SOURCES, load, load_digits, synthetic
 from nas_jax.data.split import (
     bilevel_epoch_order,
@@ -19,6 +21,7 @@ __all__ = [
     "augment",
     "bilevel_epoch_order",
     "bilevel_split",
+    "content_sha256",
     "cutout",
     "epoch_order",
     "load",
@@ -29,6 +32,7 @@ __all__ = [
     "normalize",
     "random_crop",
     "random_flip",
+    "remarks",
     "stratified_split",
     "synthetic",
 ]

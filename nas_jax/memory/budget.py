@@ -41,7 +41,7 @@ class Candidate:
 
     Attributes:
         mask: What the mask is called.
-        kept: Share of the space's operations that the mask keeps.
+        kept: Share that the mask keeps of the operations that the search starts from.
         remat: What the backward pass computes again: none, op, wave or cell.
         dtype: Arithmetic of the network.
         batch_size: Images in a batch.

@@ -7,10 +7,10 @@ import difflib
 import importlib.metadata
 import re
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nas_jax.errors import ConfigError
+from nas_jax.paths import local_path
 
 if TYPE_CHECKING:
     import jax
@@ -76,7 +76,8 @@ def find_target(name: str) -> Target:
     if name in target_names():
         file = resources.files("nas_jax.memory") / "targets" / f"{name}{_SUFFIX}"
         return Target(name, "cuda", config=file.read_text(encoding="utf-8"))
-    if not (Path(name).exists() or Path(name).suffix or len(Path(name).parts) > 1):
+    path = local_path(name)
+    if not (path.exists() or path.suffix or len(path.parts) > 1):
         nearest = difflib.get_close_matches(name, target_names(), n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
         raise ConfigError(
@@ -84,7 +85,7 @@ def find_target(name: str) -> Target:
             "the path of a file with a GPU's figures"
         )
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot read the target file {name}: {error}; give a text file, or one "

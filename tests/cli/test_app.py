@@ -24,7 +24,7 @@ class Command:
     def run(self, *argv: str) -> app.Call:
         """Runs with a good config and a workdir, and returns the one call."""
         needed = ("--config=good.py", "--workdir=w")
-        assert app.run(self, [*needed, *argv], help_text="") == 0
+        assert app.run(self, [*needed, *argv], name="x", help_text="") == 0
         return self.calls.pop()
 
 
@@ -32,14 +32,14 @@ def test_command_gets_config_and_workdir(folder: Path) -> None:
     call = Command().run()
     assert call.workdir == "w"
     assert call.config.search.epochs == 50
-    assert call.command[1:] == ("--config=good.py", "--workdir=w")
+    assert call.command == ("nas-jax", "x", "--config=good.py", "--workdir=w")
     assert not (folder / "__pycache__").exists()
 
 
 def test_argument_of_the_config_file(folder: Path) -> None:
     command = Command()
     argv = ["--config=good.py:smoke", "--workdir", "w"]
-    assert app.run(command, argv, help_text="") == 0
+    assert app.run(command, argv, name="x", help_text="") == 0
     assert command.calls[0].config.search.epochs == 1
 
 
@@ -92,9 +92,9 @@ def test_arguments_of_the_process_are_the_default(
     argv = ["prog", "--config=good.py", "--workdir=w", "--config.seed=5"]
     monkeypatch.setattr(sys, "argv", argv)
     command = Command()
-    assert app.run(command, help_text="") == 0
+    assert app.run(command, name="x", help_text="") == 0
     assert command.calls[0].config.seed == 5
-    assert command.calls[0].command == tuple(argv)
+    assert command.calls[0].command == ("nas-jax", "x", *argv[1:])
 
 
 def test_flags_from_a_file(folder: Path) -> None:
@@ -108,21 +108,24 @@ def test_flags_of_the_command(folder: Path) -> None:
 
     command = Command()
     argv = ["--config=good.py", "--workdir=w", "--top=5"]
-    assert app.run(command, argv, help_text="", define_flags=define) == 0
+    assert app.run(command, argv, name="x", help_text="", define_flags=define) == 0
     assert command.calls[0].flags.top == 5
 
 
 def test_command_that_needs_neither_config_nor_workdir() -> None:
     command = Command()
     assert (
-        app.run(command, [], help_text="", needs_config=False, needs_workdir=False) == 0
+        app.run(
+            command, [], name="x", help_text="", needs_config=False, needs_workdir=False
+        )
+        == 0
     )
     assert command.calls[0].workdir == ""
 
 
 def test_exit_code_of_the_command_is_returned(folder: Path) -> None:
     argv = ["--config=good.py", "--workdir=w"]
-    assert app.run(lambda call: 7, argv, help_text="") == 7
+    assert app.run(lambda call: 7, argv, name="x", help_text="") == 7
 
 
 def test_error_of_the_command_becomes_one_line(
@@ -132,7 +135,7 @@ def test_error_of_the_command_becomes_one_line(
         raise DataError("x.npz lacks\n  an array 'y'")
 
     argv = ["--config=good.py", "--workdir=w"]
-    assert app.run(fail, argv, help_text="") == 2
+    assert app.run(fail, argv, name="x", help_text="") == 2
     assert capsys.readouterr().err == "nas-jax: error: x.npz lacks an array 'y'\n"
 
 
@@ -141,7 +144,7 @@ def test_bug_in_the_command_is_not_hidden(folder: Path) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        app.run(fail, ["--config=good.py", "--workdir=w"], help_text="")
+        app.run(fail, ["--config=good.py", "--workdir=w"], name="x", help_text="")
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -153,7 +156,9 @@ def test_help_shows_flags_and_fields(
 
     command = Command()
     argv = [flag, "--config=missing.py"]
-    assert app.run(command, argv, help_text="Prunes.", define_flags=define) == 0
+    assert (
+        app.run(command, argv, name="x", help_text="Prunes.", define_flags=define) == 0
+    )
     printed = capsys.readouterr()
     assert printed.out.startswith("Prunes.\n")
     for part in (
@@ -170,5 +175,8 @@ def test_help_shows_flags_and_fields(
 def test_help_without_a_config_does_not_speak_of_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert app.run(Command(), ["-h"], help_text="Reports.", needs_config=False) == 0
+    assert (
+        app.run(Command(), ["-h"], name="x", help_text="Reports.", needs_config=False)
+        == 0
+    )
     assert "config" not in capsys.readouterr().out

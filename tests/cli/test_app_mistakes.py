@@ -16,7 +16,7 @@ def mistake(
     calls: list[app.Call] = []
     before = sorted(folder.rglob("*"))
     first = ["--config=good.py", "--workdir=w"] if needed else []
-    assert app.run(calls.append, [*first, *argv], help_text="") == 2
+    assert app.run(calls.append, [*first, *argv], name="x", help_text="") == 2
     assert calls == []
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -28,7 +28,7 @@ def main(call):
     absl_logging.warning("absl warns")
     logging.getLogger("library").warning("library warns")
 
-sys.exit(app.run(main, help_text="", needs_config=False, needs_workdir=False))
+sys.exit(app.run(main, name="x", help_text="", needs_config=False, needs_workdir=False))
 """
 
 

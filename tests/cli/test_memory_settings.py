@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nas_jax.cli.memory_data import ImageFacts, image_facts, parse_shape
 from nas_jax.cli.memory_settings import overrides, random_mask, read_settings
+from nas_jax.cli.space import start_mask
 from nas_jax.config import DataConfig, ExperimentConfig
 from nas_jax.errors import ConfigError, DataError, MaskError
 from nas_jax.memory import Candidate
@@ -70,11 +71,30 @@ def test_a_mask_file_and_a_share(tmp_path) -> None:
 
 def test_the_configs_own_mask(tmp_path) -> None:
     file = tmp_path / "mask.json"
-    file.write_text(random_mask(START, 0.3, 7).to_json())
+    file.write_text(random_mask(START, 0.25, 7).to_json())
     config = ExperimentConfig()
     config.space.mask = str(file)
-    (found,) = read_settings(config, START, flags(), False).candidates
-    assert found.mask == str(file)
+    start = start_mask(config.space)
+    (found,) = read_settings(config, start, flags(), False).candidates
+    assert (found.mask, found.kept) == (str(file), 1.0)
+    # Shares are of what that mask has.
+    (half,) = read_settings(config, start, flags(kept=["0.5"]), False).candidates
+    assert half.kept == 0.5
+    assert overrides(config, half) == []
+
+
+@pytest.mark.parametrize("name", ["s1", "s2", "s3"])
+def test_shares_are_of_the_space_that_is_there(name: str) -> None:
+    config = ExperimentConfig()
+    config.space.name = name
+    start = start_mask(config.space)
+    settings = read_settings(config, start, flags(), False)
+    assert [(c.mask, c.kept) for c in settings.candidates] == [
+        ("all", 1.0),
+        ("random", 0.5),
+    ]
+    half = settings.mask(settings.candidates[1])
+    assert half.num_kept == start.num_kept / 2
 
 
 @pytest.mark.parametrize(

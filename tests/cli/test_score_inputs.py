@@ -75,10 +75,10 @@ def test_bad_csv_column_missing_file_and_binary_file(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"arch\n{FIRST}\n")
     with pytest.raises(ConfigError, match="no column 'arch_str'; allowed: arch. "):
         read(tmp_path / "a.csv")
-    with pytest.raises(DataError, match="b.txt cannot be read .No such file"):
+    with pytest.raises(DataError, match="cannot read .*b.txt: No such file"):
         read(tmp_path / "b.txt")
     (tmp_path / "c.txt").write_bytes(gzip.compress(FIRST.encode()))
-    with pytest.raises(DataError, match="c.txt is no text in UTF-8"):
+    with pytest.raises(DataError, match="cannot read .*c.txt as utf-8: invalid"):
         read(tmp_path / "c.txt")
 
 
@@ -122,3 +122,80 @@ def test_tables_without_an_accuracy(tmp_path: Path) -> None:
         read_accuracies(str(file), "tset", SPACE, [FIRST])
     with pytest.raises(DataError, match="no 'test' of any of the 2 architectures"):
         read_accuracies(str(file), "test", SPACE, [FIRST, SECOND])
+
+
+DARTS_V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), "
+    "('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), "
+    "('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=range(2, 6), "
+    "reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
+    "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), "
+    "('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=range(2, 6))"
+)
+V2 = Genotype.parse(darts_space(), DARTS_V2)
+BY_SOURCE = str(V2.canonical())
+
+
+def test_one_architecture_listed_in_two_ways_is_one(tmp_path: Path) -> None:
+    assert BY_SOURCE != DARTS_V2
+    for name, text in (
+        ("a.txt", f"{DARTS_V2}\n{BY_SOURCE}\n"),
+        ("a.csv", f'arch_str\n"{DARTS_V2}"\n"{BY_SOURCE}"\n'),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match="1.* and .* 2.*: the same architecture"):
+            read_architectures(str(tmp_path / name), darts_space(), lambda genotype: 0)
+
+
+@pytest.mark.parametrize("names", [(DARTS_V2, BY_SOURCE), (BY_SOURCE, DARTS_V2)])
+def test_accuracies_of_genotypes_listed_otherwise(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    table, asked = names
+    (tmp_path / "t.csv").write_text(f'arch_str,test\n"{table}",97.24\n')
+    found = read_accuracies(str(tmp_path / "t.csv"), "test", darts_space(), [asked])
+    assert found.tolist() == [97.24]
+
+
+def test_table_with_an_architecture_listed_in_two_ways(tmp_path: Path) -> None:
+    rows = f'"{DARTS_V2}",97.24\nother,1\n"V2 = {BY_SOURCE}",97.3\n'
+    (tmp_path / "t.csv").write_text(f"arch_str,test\n{rows}")
+    with pytest.raises(
+        DataError, match="t.csv, rows 1 and 3 below the header: the sam"
+    ):
+        read_accuracies(str(tmp_path / "t.csv"), "test", darts_space(), [DARTS_V2])
+
+
+def test_genotypes_as_they_are_pasted(tmp_path: Path) -> None:
+    genotypes = sample_genotypes(darts_space(), 4, seed=0)
+    nested = genotypes[2].to_dict()
+    for name in ("normal", "reduce"):
+        nested[name] = [nested[name][i : i + 2] for i in range(0, 8, 2)]
+    texts = [
+        f"05/14 09:21:08 PM genotype = {genotypes[0]}",
+        "",
+        f"BEST = {genotypes[1]}".replace("], ", "],  # a step (1\n   "),
+        json.dumps(nested, indent=2),
+        f"  {genotypes[3]}",
+    ]
+    (tmp_path / "a.txt").write_text("\ufeff" + "\n".join(texts), encoding="utf-8")
+    found = read_architectures(str(tmp_path / "a.txt"), darts_space(), lambda g: None)
+    assert found == genotypes
+
+
+def test_genotype_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
+    broken = DARTS_V2.replace("], ", "],\n")[:-1]
+    for behind in ("", f"\n{BY_SOURCE}\n"):
+        (tmp_path / "a.txt").write_text(f"\n{broken}{behind}")
+        with pytest.raises(DataError, match="a.txt, line 2: not a genotype"):
+            read_architectures(str(tmp_path / "a.txt"), darts_space(), lambda g: None)
+
+
+def test_home_folder_and_remote_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.txt").write_text(FIRST)
+    assert read(Path("~/a.txt")) == [FIRST]
+    with pytest.raises(ConfigError, match="s3://a/b.txt is a remote path"):
+        read_architectures("s3://a/b.txt", SPACE, lambda genotype: None)

@@ -52,7 +52,7 @@ def mistake(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> st
         (["--json=no/r.json"], "--json=no/r.json: create its folder first"),
         (["--csv=no/r.csv"], "--csv=no/r.csv: create its folder first"),
         (["--json=sub"], "--json=sub is a folder; name a file in it"),
-        (["--json=r", "--csv=r"], "--json and --csv are both r; name two files"),
+        (["--json=r", "--csv=r"], "--csv r is the file that --json reads"),
         (
             ["--table=t.csv", "--target=test", "--plots=no/plots"],
             "--plots=no/plots: create its folder first",
@@ -65,7 +65,7 @@ def mistake(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> st
         (["--proxies=nwot,,snip"], "--proxies has an empty name"),
         (["--proxies=nwto"], "unknown proxy 'nwto'; allowed: epe_nas, fisher, flops"),
         (["--num=15626"], "15626 different architectures are wanted, but space 'nasb"),
-        (["--archs=none.txt"], "none.txt cannot be read (No such file or directory)"),
+        (["--archs=none.txt"], "cannot read none.txt: No such file or directory"),
         (["--archs=empty.txt"], "empty.txt has no architecture; give one a line"),
         (["--archs=bad.txt"], "bad.txt, line 2: not an architecture of cell 'cell'"),
         (["--archs=t.csv", "--space=darts"], "t.csv, row 1 below the header: not a ge"),

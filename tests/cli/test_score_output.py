@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from nas_jax.cli import score_output
+from nas_jax.jsonable import dumps
 
 
 def test_numbers_of_a_table_are_aligned() -> None:
@@ -45,6 +48,34 @@ def test_comparison_by_hand() -> None:
     assert lines[2].split()[:3] == ["ntk_cond", "lower", "-0.800"]
     assert lines[3] == "rank correlation with test, 95% intervals in brackets"
     assert lines[4] == "1 architectures have no test and are out"
+    assert lines[1].split()[3:5] == ["(too", "few)"]
+    assert lines[5] == "too few: an interval needs 4 architectures"
     as_dict = compared.to_dict()
     assert as_dict["missing"] == 1
     assert as_dict["proxies"]["ntk_cond"]["higher_is_better"] is False
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "note"),
+    [
+        ([1.0, 2], "1.000 (too few)", "too few: an interval needs 4 architectures"),
+        ([1.0, 3, 2], "0.500 (too few)", "too few: an interval needs 4 architectures"),
+        ([1.0, 2, 3, 4], "1.000 (no spread)", "no spread: every resample ranks alike"),
+        ([7.0, 7, 7, 7], "undefined", "undefined: no two architectures are used"),
+        ([np.nan] * 4, "undefined", "undefined: no two architectures are used"),
+    ],
+)
+def test_a_correlation_without_an_interval(
+    column: list[float], text: str, note: str
+) -> None:
+    accuracies = np.arange(len(column), dtype=np.float64)
+    compared = score_output.compare({"params": np.array(column)}, accuracies)
+    table = score_output.correlation_table(compared, "test")
+    row, *notes = table.splitlines()[1:]
+    assert f" {text}  " in row and "[" not in row
+    assert notes[0] == "rank correlation with test"
+    assert notes[1].startswith(note)
+    found = json.loads(dumps(compared.to_dict()))["proxies"]["params"]
+    for name in ("spearman", "kendall"):
+        assert found[name]["low"] is None and found[name]["high"] is None
+        assert (found[name]["value"] is None) == (text == "undefined")

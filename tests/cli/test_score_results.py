@@ -17,7 +17,7 @@ from nas_jax.proxies.failed import NAN, OVERFLOW, UNDERFLOW
 SETTINGS = {
     "space": "toy",
     "proxies": ["one", "two"],
-    "data": {"source": "digits"},
+    "num_classes": 10,
     "architectures_sha256": "a",
     "batch_sha256": "b",
 }
@@ -127,7 +127,7 @@ def test_going_on(tmp_path: Path) -> None:
         ({"proxies": ["one"]}, 'proxies: ["one", "two"], now ["one"]. Name another'),
         # A digest only says that something is other: not where more is known.
         ({"space": "o", "batch_sha256": "c"}, 'settings: space: "toy", now "o". Name'),
-        ({"data": {"source": "npz"}}, 'data.source: "digits", now "npz". Name another'),
+        ({"num_classes": 5}, "num_classes: 10, now 5. Name another"),
         ({"batch_sha256": "c"}, "other settings: the images are others. Name another"),
         ({"architectures_sha256": "c"}, "settings: the architectures are others. Name"),
     ],

@@ -120,6 +120,7 @@ class Results:
             "mask": prune["mask"],
             "operations": prune["operations"],
             "genotype": genotype["text"],
+            "decision": genotype["decision"],
             "search": self.rows(workdir, "search.jsonl"),
         }
 

@@ -43,7 +43,10 @@ def finished(cli: Any, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_every_artefact_is_of_the_space(finished: Path) -> None:
     prune = read(finished / "prune.json")
     mask = SpaceMask.load(SPACE, finished / "prune.json")
-    assert (prune["space"], prune["total"]) == ("nasbench201", 30)
+    # Of the 30 operations, those that its mask leaves to prune.
+    assert (prune["space"], prune["total"]) == ("nasbench201", 24)
+    assert sum("offered" not in row for row in prune["operations"]) == 24
+    assert len(prune["operations"]) == 30
     assert mask.num_kept == prune["kept"] == 6 * 2
     found = read(finished / "genotype.json")
     genotype = Genotype.parse(SPACE, found["text"])

@@ -7,6 +7,10 @@ import shutil
 import signal
 from pathlib import Path
 
+import pytest
+
+from nas_jax.cli.interrupt import STOPPED
+
 # Sends a signal to its own process right after a row was written: a real signal, at a
 # step that does not depend on the machine's speed.
 DRIVER = """
@@ -20,8 +24,8 @@ resume.CHECKPOINT_SECONDS = float(every)
 
 
 class Writer(resume.JsonlWriter):
-    def __init__(self, path, resume_step=None):
-        super().__init__(path, resume_step)
+    def __init__(self, path, resume_step=None, made_from=""):
+        super().__init__(path, resume_step, made_from)
         self.name = Path(path).name
 
     def write(self, at, metrics):
@@ -35,7 +39,9 @@ class Writer(resume.JsonlWriter):
 resume.JsonlWriter = Writer
 sys.exit(run.main(arguments))
 """
-TERM, KILL = str(int(signal.SIGTERM)), str(int(signal.SIGKILL))
+TERM, KILL, INT = (
+    str(int(number)) for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+)
 
 
 def steps(workdir: Path, name: str) -> list[int]:
@@ -61,12 +67,14 @@ def test_killed_search(cli, tiny, reference, results, tmp_path) -> None:
     assert results.all(tmp_path / "run") == results.all(reference)
 
 
-def test_terminated_search(cli, tiny, reference, results, tmp_path) -> None:
+@pytest.mark.parametrize("number", [TERM, INT], ids=["SIGTERM", "SIGINT"])
+def test_stopped_search(cli, tiny, reference, results, tmp_path, number) -> None:
     flags = (tiny, f"--workdir={tmp_path / 'run'}")
-    driven = ("search.jsonl", "13", TERM, "1e9")
+    driven = ("search.jsonl", "13", number, "1e9")
+    name = signal.Signals(int(number)).name
     code, stdout, stderr = cli.start(*driven, *flags, script=DRIVER)
-    assert code == 0
-    assert "search stopped by SIGTERM and saved at step 13" in stderr
+    assert code == STOPPED
+    assert f"search stopped by {name} and saved at step 13" in stderr
     assert "goes on from there" in stderr
     assert "Traceback" not in stderr
     assert "report" not in stdout
@@ -87,7 +95,7 @@ def test_terminated_after_the_last_step_of_search(
     code, _, stderr = cli.start(
         "search.jsonl", "40", TERM, "1e9", *flags, script=DRIVER
     )
-    assert code == 0
+    assert code == STOPPED
     assert "saved at step 40" in stderr
     assert not (workdir / "genotype.json").exists()
     assert cli.main("search", *flags) == 0
@@ -110,7 +118,7 @@ def test_terminated_retraining(cli, tiny, reference, results, tmp_path) -> None:
     code, _, stderr = cli.start(
         "retrain.jsonl", "20", TERM, "1e9", *flags, script=DRIVER
     )
-    assert code == 0
+    assert code == STOPPED
     assert "retrain stopped by SIGTERM and saved at step 20" in stderr
     assert "goes on from there" in stderr
     assert checkpoints(workdir, "retrain") == [20]
@@ -124,7 +132,41 @@ def test_killed_retraining(cli, tiny, reference, results, tmp_path) -> None:
     flags = (tiny, f"--workdir={workdir}")
     code, _, _ = cli.start("retrain.jsonl", "21", KILL, "0", *flags, script=DRIVER)
     assert code == -signal.SIGKILL
-    assert checkpoints(workdir, "retrain") == [8, 16]
+    assert checkpoints(workdir, "retrain") == [16, 17]
     assert not (workdir / "summary.json").exists()
     assert cli.main("run", *flags) == 0
     assert results.all(workdir) == results.all(reference)
+
+
+def test_states_that_are_not_finite_push_no_finite_one_out(cli, tiny, tmp_path) -> None:
+    workdir = tmp_path / "run"
+    code, _, stderr = cli.start(
+        *("search.jsonl", "999", KILL, "0", tiny, f"--workdir={workdir}"),
+        *("--config.search.weight_learning_rate=1e30", "--config.search.log_every=99"),
+        script=DRIVER,
+    )
+    assert code == 2
+    (line,) = [line for line in stderr.splitlines() if "nas-jax: error" in line]
+    kept = checkpoints(workdir, "search")
+    assert "not finite" in line
+    assert f"the last good checkpoint is of step {kept[-1]}" in line
+    assert "new --workdir" in line
+    for step in kept:
+        assert all_finite(workdir / "checkpoints" / "search", step)
+
+
+def all_finite(folder: Path, step: int) -> bool:
+    import jax
+    import jax.numpy as jnp
+    from orbax.checkpoint import v1 as ocp
+
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    structure = json.loads((folder / str(step) / "structure.json").read_text())
+    wanted = {}
+    for name, text in structure.items():
+        dtype, _, shape = text.removesuffix("]").partition("[")
+        sizes = [int(size) for size in shape.split(",") if size]
+        if 0 not in sizes:
+            wanted[name] = jax.ShapeDtypeStruct(sizes, dtype, sharding=here)
+    arrays = ocp.load(folder / str(step) / "arrays", wanted)
+    return all(bool(jnp.isfinite(array).all()) for array in arrays.values())

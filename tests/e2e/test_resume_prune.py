@@ -7,6 +7,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from nas_jax.cli.interrupt import STOPPED
+
 # Sends a signal to its own process right after the first chunk of candidates was
 # written: a real signal, at a place that does not depend on the machine's speed.
 DRIVER = """
@@ -53,15 +57,37 @@ def test_killed_pruning(cli, tiny, reference, tmp_path) -> None:
     assert pruned(workdir) == pruned(reference)
 
 
-def test_terminated_pruning(cli, tiny, reference, tmp_path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_pruning(cli, tiny, reference, tmp_path, number) -> None:
     workdir = tmp_path / "run"
     flags = (tiny, f"--workdir={workdir}")
-    code, stdout, stderr = cli.start(str(int(signal.SIGTERM)), *flags, script=DRIVER)
-    assert code == 0
-    assert "prune stopped by SIGTERM and saved at step 16" in stderr
+    code, stdout, stderr = cli.start(str(int(number)), *flags, script=DRIVER)
+    assert code == STOPPED
+    assert f"stopped by {number.name} in prune" in stderr
     assert "goes on from there" in stderr
     assert "Traceback" not in stderr and "kept" not in stdout
     assert chunks(workdir) == [1]
     assert not (workdir / "prune.json").exists()
+    # What is left is not known yet: nobody may search it, or the whole space instead.
+    assert cli.main("search", *flags) == 2
+    assert not (workdir / "genotype.json").exists()
     assert cli.main("prune", *flags) == 0
+    assert pruned(workdir) == pruned(reference)
+
+
+@pytest.mark.parametrize("damage", ["first", "second", "both ways", "swapped"])
+def test_damaged_and_doubled_rows_change_no_score(
+    cli, tiny, reference, tmp_path, damage, caplog
+) -> None:
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    first, second = (reference / "prune.jsonl").read_text().splitlines(keepends=True)
+    broken = {
+        "first": [first[: len(first) // 2] + "\n", second],
+        "second": [first, "[]\n"],
+        "both ways": [first, second, first, "x\n", second],
+        "swapped": [second, first],
+    }
+    (workdir / "prune.jsonl").write_text("".join(broken[damage]))
+    assert cli.main("prune", tiny, f"--workdir={workdir}") == 0
     assert pruned(workdir) == pruned(reference)

@@ -146,7 +146,9 @@ def test_mistakes_in_files(capsys, monkeypatch, repo_root, tmp_path):
     flags = ["--config.data.source=folder", f"--config.data.path={folder}"]
     assert ".png" in refused(*flags)
 
-    images = np.zeros((20, 10, 10, 1), np.uint8)
+    images = np.resize(np.arange(20, dtype=np.uint8), (10, 10, 1, 20)).T.reshape(
+        20, 10, 10, 1
+    )
     labels = np.arange(20) % 2
     file = tmp_path / "images.npz"
     flags = ["--config.data.source=npz", f"--config.data.path={file}"]
@@ -165,7 +167,7 @@ def test_a_workdir_that_cannot_be_used(
     assert "workdir" in mistake(capsys, monkeypatch, repo_root, *flags)
     flags = ["run", SMOKE, f"--workdir={finished}", "--config.search.epochs=7"]
     line = mistake(capsys, monkeypatch, repo_root, *flags)
-    assert "another experiment" in line and "search.epochs" in line
+    assert "another making" in line and "search.epochs" in line
 
 
 def test_code_in_a_genotype_is_not_run(

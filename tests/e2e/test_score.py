@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nas_jax.cli.interrupt import STOPPED
 from nas_jax.spaces import get_space
 from nas_jax.spaces.nasbench201 import operations_of
 
@@ -105,7 +106,7 @@ def test_killed_and_gone_on_with(cli: Any, whole: Any, tmp_path: Path) -> None:
 def test_terminated_and_gone_on_with(cli: Any, whole: Any, tmp_path: Path) -> None:
     flags = (*TINY, f"--json={tmp_path / 'r.json'}")
     code, stdout, stderr = cli.start("4", TERM, *flags, script=DRIVER)
-    assert code == 0
+    assert code == STOPPED
     assert "score stopped by SIGTERM and saved at step 4; the same command" in stderr
     assert stdout == "" and "Traceback" not in stderr
     assert read(tmp_path / "r.json")["rows"] == whole["rows"][:4]

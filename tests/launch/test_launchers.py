@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas_jax.cli.interrupt import STOPPED
+
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 LAUNCHERS = {
     "local.sh": [],
@@ -204,22 +206,24 @@ def test_slurm_hands_the_exit_code_on(fake: Fake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "expected"),
+    ("sent", "code", "expected"),
     [
-        (signal.SIGUSR1, "saved\nscontrol requeue 17\n"),
-        (signal.SIGTERM, "saved\n"),
+        (signal.SIGUSR1, STOPPED, "saved\nscontrol requeue 17\n"),
+        (signal.SIGUSR1, 0, "saved\n"),
+        (signal.SIGUSR1, 2, "saved\n"),
+        (signal.SIGTERM, STOPPED, "saved\n"),
     ],
-    ids=["time limit", "cancelled"],
+    ids=["time limit", "finished in time", "failed", "cancelled"],
 )
 def test_slurm_lets_the_run_save(
-    sent: signal.Signals, expected: str, fake: Fake, tmp_path: Path
+    sent: signal.Signals, code: int, expected: str, fake: Fake, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready"
     fake("srun", 'shift; exec "$@"')
     fake("scontrol", 'echo scontrol "$@"')
     fake(
         "nas-jax",
-        'trap "sleep 0.2; echo saved; exit 0" TERM\n'
+        f'trap "sleep 0.2; echo saved; exit {code}" TERM\n'
         f"touch {shlex.quote(str(ready))}\n"
         "while true; do sleep 0.05; done",
     )
@@ -234,7 +238,7 @@ def test_slurm_lets_the_run_save(
         time.sleep(0.02)
     job.send_signal(sent)
     printed, _ = job.communicate(timeout=30)
-    assert (job.returncode, printed) == (0, expected)
+    assert (job.returncode, printed) == (code, expected)
 
 
 def test_tpu_command_installs_once_and_runs(fake: Fake, tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
+from absl import logging
 
 from nas_jax import data, training
-from nas_jax.cli.images import check_batches, load_images
+from nas_jax.cli.images import check_batches, check_copies, load_images
+from nas_jax.cli.space import start_mask
 from nas_jax.cli.stages.strategy import check_budget, get_strategy
 from nas_jax.config import ExperimentConfig
 from nas_jax.networks import check_images
 from nas_jax.networks.registry import check_operations
 from nas_jax.pruning import SupernetSize
-from nas_jax.spaces import SearchSpace, SpaceMask, get_mask
+from nas_jax.spaces import SearchSpace, SpaceMask
 from nas_jax.workdir import Workdir
 
 
@@ -35,6 +38,25 @@ class Experiment:
     dataset: data.Dataset
     space: SearchSpace
     start: SpaceMask
+
+    @functools.cached_property
+    def data_digest(self) -> str:
+        """SHA-256 of all images and labels, wherever they lie."""
+        return data.content_sha256(self.dataset)
+
+    def data_facts(self) -> dict[str, Any]:
+        """Where the images are from and how many there are, for people."""
+        config, images = self.config.data, self.dataset
+        return {
+            "source": config.source,
+            "path": config.path,
+            "name": config.name,
+            "num_train": images.num_train,
+            "num_test": images.num_test,
+            "num_classes": images.num_classes,
+            "image_shape": images.image_shape,
+            "sha256": self.data_digest,
+        }
 
     @functools.cached_property
     def train_images(self) -> training.DeviceImages:
@@ -60,6 +82,13 @@ class Experiment:
         return data.normalize(images, self.dataset.mean, self.dataset.std)
 
 
+def say_devices(stage: str) -> None:
+    """Says that a stage leaves devices idle."""
+    count = jax.device_count()
+    if count > 1:
+        logging.warning("%s runs on 1 of the %d devices that are here", stage, count)
+
+
 def load_data(config: ExperimentConfig) -> tuple[data.Dataset, SearchSpace, SpaceMask]:
     """Load and check what an experiment needs, before anything is written.
 
@@ -67,11 +96,9 @@ def load_data(config: ExperimentConfig) -> tuple[data.Dataset, SearchSpace, Spac
         NasJaxError: On bad data, an unknown proxy, a bad mask, images that the networks
             cannot halve, or too few images for a batch.
     """
-    start = get_mask(config.space.name, config.space.num_nodes)
+    start = start_mask(config.space)
     space = start.space
     check_operations(space)
-    if config.space.mask:
-        start &= SpaceMask.load(space, config.space.mask)
     strategy = get_strategy(config.prune, space)
     check_budget(config.prune)
     dataset = load_images(config.data)
@@ -87,4 +114,13 @@ def load_data(config: ExperimentConfig) -> tuple[data.Dataset, SearchSpace, Spac
         dataset.num_train,
         config.search.train_fraction,
     )
+    check_copies(
+        config.prune.batch_size,
+        dataset,
+        [ranker.scored_by for ranker in strategy.rankers],
+        "--config.prune.batch_size",
+        "--config.prune.proxies",
+    )
+    for remark in data.remarks(dataset):
+        logging.warning("%s", remark)
     return dataset, space, start

@@ -15,7 +15,9 @@ import numpy as np
 from absl import logging
 
 from nas_jax import data, pruning
+from nas_jax.cli.images import scored_images
 from nas_jax.cli.interrupt import Interrupt
+from nas_jax.cli.stages import making
 from nas_jax.cli.stages.experiment import Experiment
 from nas_jax.cli.stages.journal import FileJournal
 from nas_jax.cli.stages.step_bytes import step_bytes
@@ -32,33 +34,46 @@ JOURNAL = "prune.jsonl"
 def prune(experiment: Experiment, interrupt: Interrupt) -> SpaceMask:
     """Score and drop operations; writes prune.jsonl, and prune.json at the end.
 
+    A signal ends the process at once: the scores so far are in prune.jsonl.
+
     Returns:
         What is kept.
 
     Raises:
-        Stopped: On SIGTERM; the same experiment goes on at the next candidates.
+        WorkdirError: The workdir has a pruning of another making.
     """
     config, workdir = experiment.config.prune, experiment.workdir
-    if workdir.stage_done("prune"):
-        return SpaceMask.load(experiment.space, workdir.path("prune.json"))
+    done = making.pruned_mask(experiment)
+    if done is not None:
+        return done
+    interrupt.doing = "in prune"
     start = time.perf_counter()
+    made = making.pruning(experiment)
+    workdir.refuse_other_rows(JOURNAL, made)
+    workdir.note(made)
     strategy = get_strategy(config, experiment.space)
-    progress: Progress | None = None
+    scorers = [ranker.scored_by for ranker in strategy.rankers]
+    pool = scored_images(experiment.dataset, scorers)
+    progress = Progress(0, "prune: candidate", unit="candidates")
+    given_back = 0.0
 
     def on_chunk(done: int, total: int) -> None:
-        nonlocal progress
-        if progress is None:
-            progress = Progress(total, "prune: candidate", unit="candidates")
-        progress.update(done)
-        interrupt.stop_if_requested("prune", done)
+        nonlocal given_back
+        progress.total_steps = total
+        # What the journal had took no time, and says nothing about what it lacks.
+        if journal.earlier_seconds > given_back:
+            given_back = journal.earlier_seconds
+            progress.skip(done)
+        else:
+            progress.update(done)
 
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(FileJournal(workdir.path(JOURNAL)))
+        journal = stack.enter_context(FileJournal(workdir.path(JOURNAL), made.digest))
         target = stack.enter_context(_target(experiment))
         result = pruning.prune(
             experiment.start,
             strategy,
-            functools.partial(_batch, experiment),
+            functools.partial(_batch, experiment, pool),
             key=jax.random.key(experiment.config.seed),
             num_classes=experiment.dataset.num_classes,
             target=target,
@@ -66,7 +81,8 @@ def prune(experiment: Experiment, interrupt: Interrupt) -> SpaceMask:
             journal=journal,
             progress=on_chunk,
         )
-    for warning in result.warnings:
+    warnings = [*result.warnings, *_small_batches(strategy, len(pool))]
+    for warning in warnings:
         logging.warning("prune: %s", warning)
     # Scoring of earlier processes counts, compiling of this one alone is known.
     seconds = {
@@ -74,7 +90,13 @@ def prune(experiment: Experiment, interrupt: Interrupt) -> SpaceMask:
         "score": result.score_seconds,
         "total": time.perf_counter() - start + journal.earlier_seconds,
     }
-    workdir.write_json("prune.json", _artefact(experiment, strategy, result, seconds))
+    artefact = _artefact(experiment, strategy, result, len(pool))
+    artefact |= {
+        "warnings": warnings,
+        "seconds": seconds,
+        "mask_sha256": making.mask_digest(result.mask),
+    }
+    workdir.write_artefact("prune.json", artefact, made)
     return result.mask
 
 
@@ -102,27 +124,32 @@ def _target(experiment: Experiment) -> Iterator[pruning.Target]:
         )
 
 
-def _batch(experiment: Experiment, number: int, size: int) -> Batch:
-    """Training images without augmentation; all of them where a batch is larger."""
+def _batch(experiment: Experiment, pool: np.ndarray, number: int, size: int) -> Batch:
+    """Training images without augmentation; the whole pool where a batch is larger."""
     images = experiment.dataset
     # Not a sum: the next seed's first batch would be this one's second.
     mixed = np.random.SeedSequence([experiment.config.seed, number])
-    order = data.epoch_order(
-        int(mixed.generate_state(1)[0]),
-        0,
-        np.arange(images.num_train),
-        min(size, images.num_train),
-    )
-    index = order[0]
+    seed = int(mixed.generate_state(1)[0])
+    index = data.epoch_order(seed, 0, pool, min(size, len(pool)))[0]
     pixels = experiment.prepare(jax.random.key(0), jnp.asarray(images.x_train[index]))
     return Batch(pixels, jnp.asarray(images.y_train[index]))
+
+
+def _small_batches(strategy: pruning.Strategy, pool_size: int) -> list[str]:
+    """Says where fewer images are compared than a strategy asks for."""
+    return [
+        f"{ranker.name} compares {pool_size} images and not {ranker.batch_size}: there "
+        "are no more different ones"
+        for ranker in strategy.rankers
+        if ranker.scored_by.compares_images and ranker.batch_size > pool_size
+    ]
 
 
 def _artefact(
     experiment: Experiment,
     strategy: pruning.Strategy,
     result: pruning.PruneResult,
-    seconds: dict[str, float],
+    pool_size: int,
 ) -> dict[str, Any]:
     config = experiment.config.prune
     rows = []
@@ -130,6 +157,8 @@ def _artefact(
         row = dataclasses.asdict(operation)
         if not row["reason"]:
             row.pop("reason")
+        if row["offered"]:
+            row.pop("offered")
         rows.append(row)
     budget = {}
     if config.budget:
@@ -147,22 +176,22 @@ def _artefact(
         "keep": None if config.budget else config.keep or None,
         **budget,
         "min_parametric": config.min_parametric,
-        "kept_fraction": result.mask.kept_fraction,
+        # Of what there was to prune, which may be a part of the space.
+        "kept_fraction": result.kept_fraction,
         "kept": result.mask.num_kept,
-        "total": experiment.space.num_operations,
+        "total": result.start.num_kept,
         "proxies": list(result.proxies),
         "seed": experiment.config.seed,
         "repeats": strategy.repeats,
         "rounds": result.rounds,
         "candidates": result.candidates,
-        "warnings": list(result.warnings),
-        "seconds": seconds,
+        "distinct_images": len(experiment.dataset.distinct),
         "peak_memory_bytes": result.peak_memory_bytes,
         "rankers": [
             {
                 "proxy": ranker.name,
                 "network": dataclasses.asdict(ranker.build),  # type: ignore[call-overload]
-                "batch_size": ranker.batch_size,
+                "batch_size": min(ranker.batch_size, pool_size),
                 "norm": ranker.norm,
             }
             for ranker in strategy.rankers

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from nas_jax import training
-from nas_jax.checkpoint import Checkpoints
 from nas_jax.cli.interrupt import Interrupt
-from nas_jax.cli.stages.experiment import Experiment
-from nas_jax.cli.stages.resume import Clock, last_checkpoint, resume
-from nas_jax.errors import WorkdirError
+from nas_jax.cli.stages import making
+from nas_jax.cli.stages.experiment import Experiment, say_devices
+from nas_jax.cli.stages.resume import Clock, last_checkpoint, resume, save
 from nas_jax.metrics import Progress
 from nas_jax.networks import get_network
 from nas_jax.spaces import Genotype
-from nas_jax.workdir import Workdir
 
 
 def retrain(
@@ -27,8 +26,15 @@ def retrain(
 
     Raises:
         GenotypeError: No path leads from a cell's input to its output.
+        Stopped: On a signal, with the state saved.
+        WorkdirError: The workdir has a training of another making.
     """
-    config, workdir = experiment.config.retrain, experiment.workdir
+    config = experiment.config.retrain
+    making.refuse_other_trainings(experiment, genotype)
+    made = making.retraining(experiment, genotype)
+    experiment.workdir.note(made)
+    say_devices("retrain")
+    interrupt.doing = "before retrain had begun"
     started = time.perf_counter()
     images = experiment.dataset
     per_epoch = max(1, images.num_train // config.batch_size)
@@ -45,15 +51,15 @@ def retrain(
     trainer = training.Trainer(
         network, optimiser, experiment.augment, experiment.prepare, images.image_shape
     )
-    saved = Checkpoints(workdir.path("checkpoints/retrain"))
-    _refuse_another_genotype(workdir, genotype)
-    state, log = resume(saved, trainer, experiment, "retrain.jsonl")
+    saved = making.retrain_checkpoints(experiment, genotype)
+    state, log = resume(saved, trainer, experiment, "retrain.jsonl", made.digest)
     done = int(state.step) if state is not None else 0
     progress = Progress(total, "retrain", start_step=done)
-    clock = Clock(done)
+    clock = Clock()
     last: dict[str, Any] = {}
 
     def on_step(step: int, metrics: Any, state: training.TrainState) -> None:
+        clock.tick(step)
         progress.update(step, metrics)
         if step % config.log_every == 0 or step % per_epoch == 0:
             last.update({name: float(value) for name, value in metrics.items()})
@@ -68,9 +74,9 @@ def retrain(
             if step % per_epoch:
                 log.write(step, last)
         # The end of an epoch is saved after its test, so that its row is whole.
-        if step % per_epoch and interrupt.requested:
-            log.flush()
-            saved.save(step, state)
+        if step % per_epoch and (interrupt.requested or clock.due()):
+            save(saved, "retrain", step, state, log)
+            clock.saved()
             interrupt.stop_if_requested("retrain", step)
 
     def on_epoch(
@@ -78,14 +84,17 @@ def retrain(
     ) -> None:
         step = epoch * per_epoch
         log.write(step, {**last, "test_loss": loss, "test_accuracy": accuracy})
+        if epoch == done // per_epoch + 1:
+            # The first test compiled.
+            progress.again(step)
         if epoch == config.epochs or interrupt.requested or clock.due():
-            log.flush()
-            saved.save(step, state)
+            save(saved, "retrain", step, state, log)
             clock.saved()
             if epoch < config.epochs:
                 interrupt.stop_if_requested("retrain", step)
+        clock.rate(step)  # A test is no part of the rate of the steps after it.
 
-    with log:
+    with interrupt.saving("retrain"), log:
         result = training.retrain(
             trainer,
             experiment.train_images,
@@ -104,15 +113,12 @@ def retrain(
     }
 
 
-def _refuse_another_genotype(workdir: Workdir, genotype: Genotype) -> None:
-    """Keeps what is trained beside its checkpoints: equal shapes may hide a mix-up."""
-    name = "checkpoints/retrain_genotype.json"
-    if not workdir.has(name):
-        workdir.path(name).parent.mkdir(parents=True, exist_ok=True)
-        workdir.write_json(name, {"text": str(genotype)})
-    trained = workdir.read_json(name)["text"]
-    if trained != str(genotype):
-        raise WorkdirError(
-            f"workdir {workdir.root} holds the training of another genotype, "
-            f"{trained}; give a new --workdir to train {genotype}"
-        )
+def write_result(
+    experiment: Experiment, genotype: Genotype, result: Mapping[str, Any]
+) -> None:
+    """Writes retrain.json, of a retraining that is no part of a whole run."""
+    experiment.workdir.write_artefact(
+        "retrain.json",
+        {**result, "genotype": str(genotype)},
+        making.retraining(experiment, genotype),
+    )

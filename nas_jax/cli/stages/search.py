@@ -6,11 +6,15 @@ import dataclasses
 import time
 from typing import Any
 
+import jax
+from absl import logging
+
 from nas_jax import data, oneshot, training
-from nas_jax.checkpoint import Checkpoints
 from nas_jax.cli.interrupt import Interrupt
-from nas_jax.cli.stages.experiment import Experiment
-from nas_jax.cli.stages.resume import Clock, last_checkpoint, resume
+from nas_jax.cli.stages import making
+from nas_jax.cli.stages.decided import decided
+from nas_jax.cli.stages.experiment import Experiment, say_devices
+from nas_jax.cli.stages.resume import Clock, last_checkpoint, resume, save
 from nas_jax.config import SearchConfig
 from nas_jax.metrics import Progress
 from nas_jax.networks import get_supernet, is_nasbench201
@@ -19,11 +23,21 @@ from nas_jax.spaces.nasbench201 import architecture_index, operations_of
 
 
 def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Genotype:
-    """One-shot search on what a mask keeps; writes search.jsonl and genotype.json."""
+    """One-shot search on what a mask keeps; writes search.jsonl and genotype.json.
+
+    Raises:
+        Stopped: On a signal, with the state saved.
+        WorkdirError: The workdir has a search of another making.
+    """
     config, workdir = experiment.config.search, experiment.workdir
-    if workdir.stage_done("search"):
-        stored = workdir.read_json("genotype.json")
-        return Genotype.parse(experiment.space, stored["text"])
+    found = making.found_genotype(experiment, mask)
+    if found is not None:
+        return found
+    making.refuse_other_searches(experiment, mask)
+    made = making.searching(experiment, mask)
+    workdir.note(made)
+    say_devices("search")
+    interrupt.doing = "while search compiled"
     started = time.perf_counter()
     weight_indices, alpha_indices = data.bilevel_split(
         experiment.dataset.num_train, config.train_fraction, experiment.config.seed
@@ -32,14 +46,15 @@ def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Gen
     darts, schedule = algorithm(experiment, mask, per_epoch)
     compiled = search_step(experiment, darts)
     compile_seconds = time.perf_counter() - started
-    saved = Checkpoints(workdir.path("checkpoints/search"))
-    state, log = resume(saved, darts, experiment, "search.jsonl")
+    saved = making.search_checkpoints(experiment, mask)
+    state, log = resume(saved, darts, experiment, "search.jsonl", made.digest)
     total = per_epoch * config.epochs
     done = int(state.step) if state is not None else 0
     progress = Progress(total, "search", start_step=done)
-    clock = Clock(done)
+    clock = Clock()
 
     def on_step(step: int, metrics: Any, state: oneshot.SearchState) -> None:
+        clock.tick(step)
         progress.update(step, {k: metrics[k] for k in ("train_loss", "valid_loss")})
         if step % config.log_every == 0 or step == total:
             row = {name: float(value) for name, value in metrics.items()}
@@ -60,12 +75,11 @@ def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Gen
                 },
             )
         if interrupt.requested or clock.due():
-            log.flush()
-            saved.save(step, state)
+            save(saved, "search", step, state, log)
             clock.saved()
             interrupt.stop_if_requested("search", step)
 
-    with log:
+    with interrupt.saving("search"), log:
         result = oneshot.search(
             darts,
             experiment.train_images,
@@ -80,22 +94,25 @@ def search(experiment: Experiment, mask: SpaceMask, interrupt: Interrupt) -> Gen
             state=state,
             on_step=on_step,
         )
-    workdir.write_json(
-        "genotype.json",
-        {
+        decision = decided(result, mask, workdir.path("search.jsonl"), config)
+        if decision["warning"]:
+            logging.warning("%s", decision["warning"])
+        artefact = {
             "space": experiment.space.name,
             "genotype": result.genotype.to_dict(),
             "text": str(result.genotype),
             **_official_index(result.genotype),
             "probabilities": result.probabilities,
+            "decision": decision,
             "parameters": None,
             "seconds": {
                 "compile": compile_seconds,
                 "total": time.perf_counter() - started,
             },
+            "platform": jax.default_backend(),
             "memory": dataclasses.asdict(compiled.memory),
-        },
-    )
+        }
+        workdir.write_artefact("genotype.json", artefact, made)
     return result.genotype
 
 

@@ -1,0 +1,87 @@
+"""What --help prints: every command, every flag and every field with its meaning."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from nas_jax import config_rules
+from nas_jax.cli.main import COMMANDS, main
+from nas_jax.config import config_fields
+
+NAMES = [command.name for command in COMMANDS]
+READS_ALL = {"run", "prune", "search", "retrain", "memory"}
+
+
+def printed(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([command, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def meanings(text: str) -> dict[str, str]:
+    """What stands below each `path = default` and each flag, on one line."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if re.match(r"  \S+ = |  --", line):
+            key = line.strip().partition(" = ")[0]
+            found[key] = ""
+        elif line.startswith(" " * 6):
+            found[key] = f"{found[key]} {line.strip()}".strip()
+    return found
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_lines_fit_and_nothing_lacks_a_meaning(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(command, capsys)
+    assert max(map(len, text.splitlines())) <= 88
+    for name, meaning in meanings(text).items():
+        assert len(meaning) > 10, name
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_fields_are_those_that_the_command_reads(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = set(config_fields())
+    shown = set(meanings(printed(command, capsys))) & paths
+    if command == "score":
+        assert shown == {p for p in paths if p == "seed" or p.startswith("data.")}
+    else:
+        assert shown == (paths if command in READS_ALL else set())
+
+
+@pytest.mark.parametrize("command", ["score", "memory"])
+def test_a_flag_that_is_refused_is_not_listed(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(command, capsys)
+    assert "--config=" in text
+    assert "--workdir" not in text
+
+
+def test_meaning_and_limits_of_a_field(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed("run", capsys)
+    assert (
+        "  data.source = 'digits'\n"
+        "      Where the images are, or how they are made. Allowed: one of digits, "
+        "npz, folder,\n"
+        "      tfds, synthetic.\n"
+    ) in text
+    found = meanings(text)
+    assert found["search.remat"].endswith(" Allowed: one of none, op, wave, cell.")
+    assert found["search.layers"].endswith("; in nasbench201 1 or more.")
+    assert found["retrain.layers"].endswith("; in nasbench201 1 or more.")
+    assert "Allowed" not in found["data.flip"]
+    assert "means the strategy's own" in re.sub(r"\s+", " ", text)
+
+
+def test_values_stand_there_and_not_the_names_of_their_lists(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = printed("run", capsys)
+    for name in vars(config_rules):
+        if name.isupper():
+            assert not re.search(rf"\b{name}\b", text), name

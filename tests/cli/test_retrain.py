@@ -1,0 +1,65 @@
+"""What `nas-jax retrain --genotype` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nas_jax.cli.retrain import _genotype
+from nas_jax.errors import GenotypeError
+from nas_jax.paths import PathError
+from nas_jax.scoring import sample_genotypes
+from nas_jax.spaces import Genotype, darts_space
+
+SPACE = darts_space()
+(GENOTYPE,) = sample_genotypes(SPACE, 1, seed=0)
+
+
+def read(text: str) -> Any:
+    flags = {"genotype": SimpleNamespace(value=text)}
+    return _genotype(SimpleNamespace(flags=flags, workdir=""), SPACE)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("before", ["", "BEST = ", "05/14 09:21:08 PM genotype = "])
+def test_text_and_file(tmp_path: Path, mark: str, before: str) -> None:
+    text = f"{mark}{before}{GENOTYPE}\n".replace("], ", "],\n  ")
+    assert read(text) == GENOTYPE
+    (tmp_path / "best.txt").write_text(text, encoding="utf-8")
+    assert read(str(tmp_path / "best.txt")) == GENOTYPE
+
+
+def test_file_with_a_path_longer_than_a_name_may_be(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 150) / ("b" * 150)
+    folder.mkdir(parents=True)
+    (folder / "best.txt").write_text(str(GENOTYPE))
+    assert read(str(folder / "best.txt")) == GENOTYPE
+
+
+def test_home_folder_and_remote_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "best.txt").write_text(str(GENOTYPE))
+    assert read("~/best.txt") == GENOTYPE
+    with pytest.raises(PathError, match="gs://bucket/best.txt is a remote path"):
+        read("gs://bucket/best.txt")
+
+
+@pytest.mark.parametrize("text", ["missing.txt", "x" * 5000, "a\0b", "Genotype("])
+def test_what_is_neither(text: str) -> None:
+    with pytest.raises(GenotypeError, match="not a genotype"):
+        read(text)
+
+
+def test_file_with_two(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text(f"genotype = {GENOTYPE}\n" * 2)
+    with pytest.raises(GenotypeError, match="has 2 genotypes"):
+        read(str(tmp_path / "log.txt"))
+
+
+def test_listed_otherwise() -> None:
+    assert read(str(GENOTYPE.canonical())) == Genotype.parse(SPACE, str(GENOTYPE))
