@@ -77,7 +77,8 @@ def normalize(
       float32 `[B, H, W, C]`: (x / 255 - mean) / std.
 
     Raises:
-      DataError: the images are not a uint8 batch, or mean or std has not C values.
+      DataError: the images are not a uint8 batch, or mean or std has not C values in
+        units of [0, 1], where they are known: nothing is known of a traced one.
     """
     _check_batch(images_uint8)
     if images_uint8.dtype != jnp.uint8:
@@ -183,6 +184,16 @@ def _check_batch(images: Images) -> None:
         )
 
 
+def _check_units(name: str, values: np.ndarray) -> None:
+    # A deviation of 0 divides by it.
+    if not ((values >= 0) & (values <= 1) & ((values > 0) | (name != "std"))).all():
+        raise DataError(
+            f"{name} is {values.tolist()}; it must lie in [0, 1], the units of images "
+            f"divided by 255{', and above 0' if name == 'std' else ''}: divide values "
+            "in units of bytes by 255."
+        )
+
+
 def _channel_values(name: str, values: ChannelValues, num_channels: int) -> jax.Array:
     array = jnp.asarray(values, jnp.float32)
     if array.shape != (num_channels,):
@@ -190,4 +201,7 @@ def _channel_values(name: str, values: ChannelValues, num_channels: int) -> jax.
             f"{name} has shape {array.shape}; images with {num_channels} channels need "
             f"{num_channels} values, such as those of Dataset.{name}."
         )
+    parts = values if isinstance(values, Sequence) else (values,)
+    if not any(isinstance(part, jax.core.Tracer) for part in parts):
+        _check_units(name, np.asarray(values))
     return array.reshape(1, 1, 1, num_channels)

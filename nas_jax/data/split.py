@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from nas_jax.data._random import Stream, generator
+from nas_jax.data.labels import check_labels
 from nas_jax.errors import DataError
 
 
@@ -31,9 +32,11 @@ def stratified_split(
       int32 indices of the training and of the test examples, each in rising order.
 
     Raises:
-      DataError: the fraction is out of range or a class has fewer than 2 examples.
+      DataError: the fraction is out of range, the labels are no class numbers, or a
+        class has fewer than 2 examples.
     """
     _check_fraction("test_fraction", test_fraction)
+    labels = check_labels(labels, "the array of labels")
     counts = np.bincount(labels)
     if counts.min() < 2:
         label = int(counts.argmin())
@@ -76,9 +79,15 @@ def bilevel_split(
       int32 indices for the weights and for the alphas. None is in both.
 
     Raises:
-      DataError: the fraction is out of range or leaves a part empty.
+      DataError: the fraction is out of range or leaves a part empty, or N is no
+        integer.
     """
     _check_fraction("train_fraction", train_fraction)
+    if not isinstance(num_examples, int | np.integer):
+        raise DataError(
+            f"num_examples is of type {type(num_examples).__name__}; it must be an "
+            "integer, the number of training examples, such as len(labels)."
+        )
     num_weights = math.floor(round(num_examples * train_fraction, 9))
     if not 0 < num_weights < num_examples:
         raise DataError(
@@ -107,7 +116,7 @@ def epoch_order(
     Args:
       seed: an integer of at least 0.
       epoch: number of the epoch, from 0.
-      indices: integers `[N]`, the examples to draw from.
+      indices: integers `[N]`, the examples to draw from, each once.
       batch_size: B, at least 1.
       stream: another stream gives an independent order of the same epoch.
 
@@ -115,10 +124,11 @@ def epoch_order(
       int32 `[S, B]` with S = N // B.
 
     Raises:
-      DataError: there are fewer examples than one batch.
+      DataError: there are fewer examples than one batch, or they are no indices.
     """
+    indices = check_indices(indices)
     num_steps = _num_batches(len(indices), batch_size)
-    order = generator(seed, stream, epoch).permutation(np.asarray(indices))
+    order = generator(seed, stream, epoch).permutation(indices)
     used = order[: num_steps * batch_size].astype(np.int32)
     return used.reshape(num_steps, batch_size)
 
@@ -148,7 +158,7 @@ def bilevel_epoch_order(
       Two int32 arrays `[S, B]`, with S = len(weight_indices) // B.
 
     Raises:
-      DataError: a part has fewer examples than one batch.
+      DataError: a part has fewer examples than one batch, or holds no indices.
     """
     weight_batches = epoch_order(seed, epoch, weight_indices, batch_size)
     num_steps = len(weight_batches)
@@ -164,6 +174,39 @@ def bilevel_epoch_order(
     ]
     offset = start - first_pass * batches_per_pass
     return weight_batches, np.concatenate(passes)[offset : offset + num_steps]
+
+
+def check_indices(values: np.ndarray, num_examples: int | None = None) -> np.ndarray:
+    """Indices of examples: integers `[N]`, each once, from 0.
+
+    Args:
+      values: what should be indices.
+      num_examples: how many examples there are; None where that is not known.
+
+    Raises:
+      DataError: they are something else, such as a mask or labels, or out of range.
+    """
+    indices = np.asarray(values)
+    if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+        raise DataError(
+            f"the indices of examples have dtype {indices.dtype} and shape "
+            f"{indices.shape}; they must be integers [N]. Of a boolean mask, give "
+            "np.flatnonzero(mask)."
+        )
+    if not indices.size:
+        return indices
+    low, high = int(indices.min()), int(indices.max())
+    if low < 0 or (num_examples is not None and high >= num_examples):
+        allowed = "at least 0" if num_examples is None else f"0 to {num_examples - 1}"
+        raise DataError(
+            f"the indices of examples go from {low} to {high}; they must be {allowed}."
+        )
+    if len(np.unique(indices)) < len(indices):
+        raise DataError(
+            f"the {len(indices)} indices of examples repeat; each may come once. Are "
+            "they labels? Give the examples' positions, such as np.arange(N)."
+        )
+    return indices
 
 
 def _num_batches(num_examples: int, batch_size: int) -> int:

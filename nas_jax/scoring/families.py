@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nas_jax.errors import ConfigError
+from nas_jax.errors import ConfigError, GenotypeError
 from nas_jax.networks import abstract_variables, darts_family, init_variables
 from nas_jax.networks import nasbench201 as nasbench201_family
 from nas_jax.networks.darts_family import DartsFamily, darts_codes
@@ -43,11 +43,23 @@ class Family(Protocol):
         ...
 
     def encode(self, genotypes: Sequence[Genotype]) -> Codes:
-        """Arrays by name, int32 `[N, ...]`."""
+        """Arrays by name, int32 `[N, ...]`.
+
+        Raises:
+            GenotypeError: One is of another space, or cannot be encoded.
+        """
         ...
 
     def scored(self, params: Any, codes: Codes) -> ScoredNetwork:
-        """The network of one architecture, as proxies see it."""
+        """The network of one architecture, as proxies see it.
+
+        Args:
+            params: Weights that all of them share.
+            codes: One architecture's arrays, which may be traced.
+
+        Raises:
+            ConfigError: The arrays are those of several architectures, or no codes.
+        """
         ...
 
 
@@ -75,6 +87,7 @@ class NasBench201:
 
     def scored(self, params: Any, codes: Codes) -> ScoredNetwork:
         """The network of one architecture, as proxies see it."""
+        _check_codes(codes, {"operations": np.full(6, len(NASBENCH201_OPS))})
         live = nasbench201_family.live_operations(params, codes["operations"])
         counts = {
             op: jnp.sum(codes["operations"] == i)
@@ -111,16 +124,27 @@ class Darts:
 
     def encode(self, genotypes: Sequence[Genotype]) -> Codes:
         """Operation and source of each gene, see `darts_codes`."""
-        pairs = [darts_codes(genotype) for genotype in genotypes]
-        operations, sources = map(np.stack, zip(*pairs, strict=True))
-        return {"operations": operations, "sources": sources}
+        for genotype in genotypes:
+            if genotype.space != self.space:
+                raise GenotypeError(
+                    f"a genotype of {genotype.space.name!r} is no architecture of "
+                    f"{self.space.name!r}; give genotypes of that space"
+                )
+        genes = len(self.space.cells[0].gene_nodes)
+        codes = np.array([darts_codes(g) for g in genotypes], np.int32)
+        codes = codes.reshape(-1, 2, 2, genes)
+        return {"operations": codes[:, 0], "sources": codes[:, 1]}
 
     def scored(self, params: Any, codes: Codes) -> ScoredNetwork:
         """The network of one architecture, as proxies see it."""
+        genes = [cell.gene_nodes for cell in self.space.cells]
+        kinds = [[len(c.selectable)] * len(c.gene_nodes) for c in self.space.cells]
+        _check_codes(codes, {"operations": np.array(kinds), "sources": np.array(genes)})
         live = darts_family.live_operations(self.network, params, **codes)
         ops = self.space.cells[0].selectable
         counts = {op: jnp.sum(codes["operations"] == i) for i, op in enumerate(ops)}
-        return _scored(self.network, params, codes, live, counts)
+        unbuilt = darts_family.norm_parameters(params, live)
+        return _scored(self.network, params, codes, live, counts, unbuilt)
 
 
 FAMILIES = {"nasbench201": (NasBench201, 16, 5), "darts": (Darts, 16, 8)}
@@ -143,7 +167,8 @@ def get_family(
         num_classes: Number of logits.
 
     Raises:
-        ConfigError: There is none of that name; lists the names.
+        ConfigError: There is none of that name, which lists the names, or a number is
+            less than 1.
     """
     if name not in FAMILIES:
         raise ConfigError(
@@ -151,8 +176,43 @@ def get_family(
             f"{', '.join(FAMILIES)}"
         )
     family, usual_channels, usual_cells = FAMILIES[name]
-    made: Family = family(channels or usual_channels, cells or usual_cells, num_classes)
+    numbers = {
+        "channels": usual_channels if channels is None else channels,
+        "cells": usual_cells if cells is None else cells,
+        "num_classes": num_classes,
+    }
+    for what, number in numbers.items():
+        if number < 1:
+            raise ConfigError(f"{what} is {number}; it must be at least 1")
+    made: Family = family(*numbers.values())
     return made
+
+
+def _check_codes(codes: Codes, limits: Mapping[str, np.ndarray]) -> None:
+    """Refuses codes that are not below their limits, as far as they are known.
+
+    A branch that is not there is taken for the last, without a word.
+    """
+    for name, limit in limits.items():
+        if name not in codes:
+            raise ConfigError(f"codes lack {name!r}; they have {[*codes]}")
+        value = codes[name]
+        whole = jnp.issubdtype(value.dtype, jnp.integer)
+        if not whole or value.shape != limit.shape:
+            raise ConfigError(
+                f"codes {name!r} are of dtype {value.dtype} and shape {value.shape}; "
+                f"those of one architecture are integers {limit.shape}, a row of what "
+                "encode returns"
+            )
+        if isinstance(value, jax.core.Tracer):
+            continue
+        wrong = np.argwhere((value < 0) | (value >= limit))
+        if len(wrong):
+            at = tuple(wrong[0].tolist())
+            raise ConfigError(
+                f"codes {name!r} hold {int(value[at])} at {at}; allowed: 0 to "
+                f"{limit[at] - 1}"
+            )
 
 
 def _init(
@@ -172,6 +232,7 @@ def _scored(
     codes: Codes,
     live: Any,
     operations: dict[str, jax.Array],
+    unbuilt: jax.Array | float = 0.0,
 ) -> ScoredNetwork:
     def observe(
         params: Any, images: jax.Array, *, norm: Any, gates: Any = None
@@ -190,4 +251,6 @@ def _scored(
     def macs(image_shape: tuple[int, ...]) -> jax.Array:
         return jnp.asarray(network.macs(image_shape, *codes.values()))
 
-    return ScoredNetwork(logits, params, live, observe, macs, operations)
+    return ScoredNetwork(
+        logits, params, live, observe, macs, operations, unbuilt=unbuilt
+    )

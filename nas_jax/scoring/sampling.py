@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import random
 
 from nas_jax.errors import ConfigError
@@ -24,9 +25,13 @@ def sample_genotypes(space: SearchSpace, num: int, seed: int) -> list[Genotype]:
         seed: Equal seeds draw equal architectures; 0 or more.
 
     Raises:
-        ConfigError: The space has fewer architectures, or `num` is less than 1.
+        ConfigError: The space has fewer architectures, `num` is less than 1, or the
+            seed is negative.
     """
     size = space.size()
+    if seed < 0:
+        # Python's generator draws the same of it as of its absolute value.
+        raise ConfigError(f"seed is {seed}; it must be an integer of at least 0")
     if not 1 <= num <= size:
         raise ConfigError(
             f"{num} different architectures are wanted, but space {space.name!r} has "
@@ -45,14 +50,24 @@ def genotype_at(space: SearchSpace, index: int) -> Genotype:
     """The architecture of a number from 0 to `space.size() - 1`, each of them once.
 
     The number's digits are the choices at the nodes, the last node's first.
+
+    Raises:
+        ConfigError: There is no such number.
     """
+    rest = operator.index(index)
     cells = []
     for spec in reversed(space.cells):
         genes: list[Gene] = []
         for node in reversed(spec.nodes):
-            index, choice = divmod(index, _num_choices(spec, node))
+            rest, choice = divmod(rest, _num_choices(spec, node))
             genes = _genes_at(spec, node, choice) + genes
         cells.append(CellGenotype(spec.name, tuple(genes), spec.output))
+    # Nothing is left of a number that the space has.
+    if rest:
+        raise ConfigError(
+            f"space {space.name!r} has no architecture {index}; allowed: 0 to "
+            f"{space.size() - 1:,}"
+        )
     return Genotype(space, tuple(reversed(cells)))
 
 

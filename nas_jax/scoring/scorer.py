@@ -107,7 +107,8 @@ class Scorer:
         length = len(jax.tree.leaves(shares[0])[0])
         columns: dict[str | Proxy, np.ndarray] = {}
         for group in self._groups:
-            program, x64 = self._compiled[group, length], self._x64(group)
+            x64 = self._x64(group, params, batch)
+            program = self._compiled[group, length, x64]
 
             def run(share: Any, program: Any = program, x64: bool = x64) -> np.ndarray:
                 with jax.enable_x64(x64):  # Each thread has its own setting.
@@ -131,7 +132,8 @@ class Scorer:
         split = NamedSharding(self._mesh, P(ARCHITECTURE_AXIS))
         whole = NamedSharding(self._mesh, P())
         for group in self._groups:
-            name = group, len(jax.tree.leaves(shares[0])[0])
+            x64 = self._x64(group, params, batch)
+            name = group, len(jax.tree.leaves(shares[0])[0]), x64
             if name in self._compiled:
                 continue
             function = functools.partial(_score_all, self._network, group, self._width)
@@ -146,7 +148,7 @@ class Scorer:
             jitted = jax.jit(
                 function, in_shardings=(whole, whole, whole, split), out_shardings=split
             )
-            with jax.enable_x64(self._x64(group)):
+            with jax.enable_x64(x64):
                 lowered = jitted.lower(params, batch, key, shares[0])
             yield name, lowered
 
@@ -157,9 +159,13 @@ class Scorer:
         if self.memory is None or memory.peak_bytes > self.memory.peak_bytes:
             self.memory = memory
 
-    def _x64(self, group: tuple[str | Proxy, ...]) -> bool:
-        """Only where a proxy needs them: 64-bit numbers take twice the time."""
-        return self._has_64_bit and get_proxy(group[0]).float64
+    def _x64(self, group: tuple[str | Proxy, ...], *given: Any) -> bool:
+        """Only where a proxy needs 64-bit numbers or is given some: they take longer.
+
+        Without them a program would take float64 images for what it is not.
+        """
+        wide = any(x.dtype == np.float64 for x in jax.tree.leaves(given))
+        return self._has_64_bit and (wide or get_proxy(group[0]).float64)
 
     def _shares(self, architectures: Any) -> tuple[int, list[Any]]:
         """Number of architectures, and what each thread gets of them.

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from nas_jax.errors import MaskError
 from nas_jax.spaces.darts import DARTS_OPS, darts_space
-from nas_jax.spaces.genotype import CellGenotype, Genotype, discretise
+from nas_jax.spaces.discretisation import discretise
+from nas_jax.spaces.genotype import CellGenotype, Genotype
 from nas_jax.spaces.mask import SpaceMask
 from nas_jax.spaces.nasbench201 import NASBENCH201_OPS, nasbench201_space
 from nas_jax.spaces.notation import Gene

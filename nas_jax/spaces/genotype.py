@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
 from typing import Any
-
-import numpy as np
 
 from nas_jax.errors import GenotypeError
 from nas_jax.spaces.mask import SpaceMask
@@ -15,15 +13,17 @@ from nas_jax.spaces.notation import (
     architecture_genes,
     architecture_string,
     call_fields,
+    cell_genes,
     has_architecture_strings,
     json_fields,
 )
 from nas_jax.spaces.space import NONE, CellSpec, SearchSpace
+from nas_jax.spaces.text import BYTE_ORDER_MARK
 
 
 @dataclasses.dataclass(frozen=True)
 class CellGenotype:
-    """The genes of one cell.
+    """The genes of one cell, as they are listed: equal where the lists are.
 
     Attributes:
         name: The cell's name.
@@ -37,9 +37,13 @@ class CellGenotype:
     concat: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Genotype:
     """One architecture: frozen, hashable, checked against its space when made.
+
+    A node is a sum, and the order of the output's channels is a name for them. So
+    genotypes are equal, and have one hash, however the genes of a node and `concat` are
+    listed; networks are built of `canonical()`. What is printed keeps its order.
 
     Attributes:
         space: The search space.
@@ -64,13 +68,15 @@ class Genotype:
         """From the notation of the space, or JSON.
 
         DARTS writes `Genotype(normal=[('skip_connect', 0), ...`. It is read as a syntax
-        tree of literals; nothing in it is executed. A space of one cell that keeps all
-        its edges has architecture strings, `|skip_connect~0|+|none~0|...`.
+        tree of literals; nothing in it is executed. A name or a line of a log may stand
+        before it, and genes may be written as other repositories do, see `cell_genes`.
+        A space of one cell that keeps all its edges has architecture strings,
+        `|skip_connect~0|+|none~0|...`.
 
         Raises:
             GenotypeError: If it is neither notation, or not of this space.
         """
-        text = text.strip()
+        text = text.removeprefix(BYTE_ORDER_MARK).strip()
         if text.startswith("{"):
             fields = json_fields(space, text)
         elif has_architecture_strings(space):
@@ -84,9 +90,11 @@ class Genotype:
                 raise GenotypeError(
                     f"the genotype lacks the field {spec.name!r}; it has {[*fields]}"
                 )
-            genes = _genes(spec, fields.pop(spec.name))
+            genes = cell_genes(spec, fields.pop(spec.name))
             concat = fields.pop(f"{spec.name}_concat", list(spec.output))
-            if not _is_list(concat) or not all(type(state) is int for state in concat):
+            if not isinstance(concat, list | tuple) or not all(
+                type(state) is int for state in concat
+            ):
                 raise GenotypeError(
                     f"{spec.name}_concat must list state indices; got {concat!r}"
                 )
@@ -94,6 +102,30 @@ class Genotype:
         if fields:
             raise GenotypeError(f"the genotype has unknown fields {sorted(fields)}")
         return cls(space, tuple(cells))
+
+    def canonical(self) -> Genotype:
+        """The same architecture, listed in the one order that all its listings share.
+
+        The genes of a node are sorted by source, and then by operation; `concat` is
+        sorted too.
+        """
+        return self if self.cells == self._key else Genotype(self.space, self._key)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same architecture of the same space."""
+        if not isinstance(other, Genotype):
+            return NotImplemented
+        return self._key == other._key and self.space == other.space
+
+    def __hash__(self) -> int:
+        """Of the canonical order, without the space: few genotypes differ in it."""
+        return hash(self._key)
+
+    @functools.cached_property
+    def _key(self) -> tuple[CellGenotype, ...]:
+        """The cells in their canonical order."""
+        cells = zip(self.space.cells, self.cells, strict=True)
+        return tuple(_sorted_cell(spec, cell) for spec, cell in cells)
 
     def __str__(self) -> str:
         """The notation of the space; `parse` reads it back."""
@@ -134,54 +166,14 @@ class Genotype:
         return SpaceMask(self.space, tuple(kept))
 
 
-def discretise(mask: SpaceMask, probabilities: Mapping[str, np.ndarray]) -> Genotype:
-    """The genotype of DARTS' rule (Liu et al. 2019, section 2.4).
-
-    Every edge is as strong as its strongest kept operation other than `none`; every
-    node keeps its `edges_per_node` strongest edges, each with that operation. Ties go
-    to the lower edge index and to the operation that comes first in the space.
-
-    A cell that keeps all its edges has the strongest kept operation of each, `none`
-    included (NAS-Bench-201, Dong and Yang 2020).
-
-    Args:
-        mask: The operations that can be chosen.
-        probabilities: Softmax of the alphas `[edges, operations]` by cell name.
-
-    Raises:
-        GenotypeError: On a missing cell, a wrong shape or a value that is not a number.
-    """
-    cells = []
-    for spec in mask.space.cells:
-        if spec.name not in probabilities:
-            raise GenotypeError(
-                f"no probabilities of cell {spec.name!r}; given: {[*probabilities]}"
-            )
-        weights = np.asarray(probabilities[spec.name], np.float64)
-        if weights.shape != (len(spec.edges), len(spec.ops)):
-            raise GenotypeError(
-                f"probabilities of {spec.name!r} have shape {weights.shape}; expected "
-                f"{(len(spec.edges), len(spec.ops))}"
-            )
-        if np.isnan(weights).any():
-            raise GenotypeError(f"probabilities of {spec.name!r} hold NaN")
-        genes: list[Gene] = []
-        for node in spec.nodes:
-            best: list[tuple[float, int, str]] = []
-            for edge in spec.incoming(node):
-                options = [
-                    (-weights[edge, i], i, op)
-                    for i, op in enumerate(spec.ops)
-                    if op in spec.selectable and mask.keeps(spec.name, edge, op)
-                ]
-                if options:
-                    strength, _, op = min(options)
-                    best.append((strength, edge, op))
-            if not spec.keeps_all_edges:
-                best = sorted(best)[: spec.edges_per_node]
-            genes += [(op, spec.edges[edge][0]) for _, edge, op in best]
-        cells.append(CellGenotype(spec.name, tuple(genes), spec.output))
-    return Genotype(mask.space, tuple(cells))
+def _sorted_cell(spec: CellSpec, cell: CellGenotype) -> CellGenotype:
+    genes = zip(spec.gene_nodes, cell.genes, strict=True)
+    ordered = sorted((node, source, op) for node, (op, source) in genes)
+    return CellGenotype(
+        cell.name,
+        tuple((op, source) for _, source, op in ordered),
+        tuple(sorted(cell.concat)),
+    )
 
 
 def _check_cell(spec: CellSpec, cell: CellGenotype) -> None:
@@ -229,24 +221,3 @@ def _check_cell(spec: CellSpec, cell: CellGenotype) -> None:
             f"cell {cell.name!r}: concat {cell.concat} must be {spec.output}, the last "
             "node"
         )
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
-
-
-def _genes(spec: CellSpec, value: object) -> tuple[Gene, ...]:
-    genes = []
-    for gene in value if isinstance(value, list | tuple) else [value]:
-        if not (
-            isinstance(gene, list | tuple)
-            and len(gene) == 2
-            and isinstance(gene[0], str)
-            and type(gene[1]) is int
-        ):
-            raise GenotypeError(
-                f"genes of {spec.name!r} are (operation, source state) pairs; got "
-                f"{gene!r}"
-            )
-        genes.append((gene[0], gene[1]))
-    return tuple(genes)

@@ -12,6 +12,7 @@ import numpy as np
 
 from nas_jax.errors import MaskError
 from nas_jax.spaces.space import NONE, CellSpec, SearchSpace
+from nas_jax.spaces.text import BYTE_ORDER_MARK, read_text
 
 Kept = tuple[tuple[tuple[str, ...], ...], ...]
 
@@ -58,8 +59,15 @@ class SpaceMask:
         """From one 0/1 or boolean array `[edges, operations]` for each cell name.
 
         Raises:
-            MaskError: On a missing cell, a wrong shape or an edge left empty.
+            MaskError: On a missing or unknown cell, a wrong shape, values other than 0
+                and 1 (probabilities, say) or an edge left empty.
         """
+        unknown = [name for name in arrays if name not in {c.name for c in space.cells}]
+        if unknown:
+            raise MaskError(
+                f"space {space.name!r} has no cells {unknown}; it has "
+                f"{[c.name for c in space.cells]}"
+            )
         kept = []
         for cell in space.cells:
             shape = (len(cell.edges), len(cell.ops))
@@ -68,6 +76,12 @@ class SpaceMask:
                 raise MaskError(
                     f"mask of cell {cell.name!r} has shape {array.shape}; space "
                     f"{space.name!r} needs [edges, operations] = {shape}"
+                )
+            other = array[(array != 0) & (array != 1)]
+            if other.size:
+                raise MaskError(
+                    f"mask of cell {cell.name!r} holds {other[0]!s}; a mask holds 0 "
+                    "and 1, or booleans: say what is kept, such as weights > 0"
                 )
             rows = (
                 tuple(o for o, on in zip(cell.ops, row, strict=True) if on)
@@ -78,18 +92,13 @@ class SpaceMask:
 
     @classmethod
     def load(cls, space: SearchSpace, path: str | Path) -> SpaceMask:
-        """From a UTF-8 file with what `from_json` takes.
+        """From a UTF-8 file with what `from_json` takes; `~` is the home folder.
 
         Raises:
             MaskError: It cannot be read as text, or holds no mask of the space.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise MaskError(
-                f"cannot read {path}: {error}; give a mask or a prune.json"
-            ) from None
-        return cls.from_json(space, text)
+        remedy = "give a mask or a prune.json"
+        return cls.from_json(space, read_text(path, MaskError, remedy))
 
     @classmethod
     def from_json(cls, space: SearchSpace, text: str) -> SpaceMask:
@@ -100,7 +109,7 @@ class SpaceMask:
                 a wrong number of edges, or an edge that is cut.
         """
         try:
-            data = json.loads(text)
+            data = json.loads(text.removeprefix(BYTE_ORDER_MARK))
         except (ValueError, RecursionError) as error:
             raise MaskError(f"the mask is not JSON: {error}") from None
         if isinstance(data, dict) and isinstance(data.get("mask"), dict):
@@ -164,6 +173,10 @@ class SpaceMask:
     def kept_fraction(self) -> float:
         """Operations kept over all operations of the space."""
         return self.num_kept / self.space.num_operations
+
+    def fraction_of(self, start: SpaceMask) -> float:
+        """Operations kept over those of the mask that this one is a part of."""
+        return self.num_kept / start.num_kept
 
     def drop(self, operations: Iterable[tuple[str, int, str]]) -> SpaceMask:
         """A mask without the given (cell, edge, operation) triples.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from nas_jax.spaces.space import CellSpec, SearchSpace
 
 Gene = tuple[str, int]
 """An operation and the state that it reads."""
+
+_CALL = re.compile(r"(?<![\w.])(?:\w+\.)*Genotype\s*\(")
+# Fields of AutoDL-Projects' genotypes for connections that DARTS' cells do not have.
+_CONNECTIONS = ("connectN", "connects")
 
 
 def has_architecture_strings(space: SearchSpace) -> bool:
@@ -86,30 +91,40 @@ def json_fields(space: SearchSpace, text: str) -> dict[str, Any]:
             raise GenotypeError(
                 f"the genotype is of space {data['space']!r}, not {space.name!r}"
             )
-        return dict(data["genotype"])
-    return dict(data)
+        data = data["genotype"]
+    return _without_connections(data)
 
 
 def call_fields(text: str) -> dict[str, Any]:
     """The fields of DARTS' notation, `Genotype(normal=[...], normal_concat=...)`.
 
+    What stands before it is passed over: `NAME = `, or the rest of a line of a log.
+
     Raises:
-        GenotypeError: If it is anything but such a call with literals.
+        GenotypeError: If there is no such call or more than one, if anything follows
+            it, or if it holds anything but literals.
     """
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    calls = [*_CALL.finditer(text)]
+    if len(calls) > 1:
+        first, second = (text.count("\n", 0, c.start()) + 1 for c in calls[:2])
         raise GenotypeError(
-            f"not a genotype: {text[:60]!r} ({type(error).__name__}); expected "
-            "Genotype(normal=[('sep_conv_3x3', 0), ...], ...) or its JSON"
-        ) from None
-    named = isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
-    if not (named and tree.func.id == "Genotype" and not tree.args):  # type: ignore
-        raise GenotypeError(
-            f"not a genotype: {text[:60]!r}; expected Genotype(normal=[...], ...) with "
-            "fields by name"
+            f"the text has {len(calls)} genotypes, the first ones in lines {first} and "
+            f"{second}; give one of them"
         )
-    assert isinstance(tree, ast.Call)
+    call = text[calls[0].start() :] if calls else text
+    # Where all of it is an expression, the genotype is a part of a computation.
+    tree = _expression(text) or _expression(call)
+    if not (
+        calls
+        and isinstance(tree, ast.Call)
+        and isinstance(tree.func, ast.Name | ast.Attribute)
+        and not tree.args
+    ):
+        raise GenotypeError(
+            f"not a genotype: {_short(call)}; expected "
+            "Genotype(normal=[('sep_conv_3x3', 0), ...], ...) with fields by name and "
+            "nothing behind it, or its JSON"
+        )
     fields: dict[str, Any] = {}
     for keyword in tree.keywords:
         if keyword.arg is None or keyword.arg in fields:
@@ -117,7 +132,97 @@ def call_fields(text: str) -> dict[str, Any]:
                 f"genotype field {keyword.arg!r} is repeated or unnamed"
             )
         fields[keyword.arg] = _literal(keyword.arg, keyword.value)
-    return fields
+    return _without_connections(fields)
+
+
+def _expression(text: str) -> ast.expr | None:
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def cell_genes(cell: CellSpec, value: object) -> tuple[Gene, ...]:
+    """The genes of a cell, however repositories write them.
+
+    - DARTS: `(operation, source state)`, node by node;
+    - the same with a weight behind, a float, which is dropped (FairDARTS' logs);
+    - both nested by node (AutoDL-Projects);
+    - `(operation, node, source state)`, two integers (FairDARTS' own cells).
+
+    Raises:
+        GenotypeError: On anything else; names the gene, or the node that has too many
+            or too few.
+    """
+    genes = value if _is_list(value) else [value]
+    assert isinstance(genes, list | tuple)
+    if genes and all(_is_list(g) and all(map(_is_list, g)) for g in genes):
+        return _by_node(cell, [[_gene(cell, g) for g in group] for group in genes])
+    if genes and all(_names_node(g) for g in genes):
+        groups: dict[int, list[Gene]] = {node: [] for node in cell.nodes}
+        for gene in genes:
+            if gene[1] not in groups:
+                raise _no_gene(cell, gene)
+            groups[gene[1]].append((gene[0], gene[2]))
+        return _by_node(cell, [*groups.values()])
+    return tuple(_gene(cell, gene) for gene in genes)
+
+
+def _by_node(cell: CellSpec, groups: Sequence[Sequence[Gene]]) -> tuple[Gene, ...]:
+    if len(groups) != cell.num_nodes:
+        raise GenotypeError(
+            f"cell {cell.name!r} lists the genes of {len(groups)} nodes; expected "
+            f"{cell.num_nodes}"
+        )
+    for node, group in zip(cell.nodes, groups, strict=True):
+        if len(group) != cell.num_selected(node):
+            raise GenotypeError(
+                f"cell {cell.name!r}: node {node} has {len(group)} genes; expected "
+                f"{cell.num_selected(node)}"
+            )
+    return tuple(gene for group in groups for gene in group)
+
+
+def _gene(cell: CellSpec, value: Any) -> Gene:
+    if (
+        _is_list(value)
+        and len(value) in (2, 3)
+        and isinstance(value[0], str)
+        and type(value[1]) is int
+        and all(type(weight) is float for weight in value[2:])
+    ):
+        return value[0], value[1]
+    raise _no_gene(cell, value)
+
+
+def _names_node(gene: Any) -> bool:
+    """Whether this is (operation, node, source state)."""
+    return (
+        _is_list(gene)
+        and len(gene) == 3
+        and isinstance(gene[0], str)
+        and type(gene[1]) is type(gene[2]) is int
+    )
+
+
+def _no_gene(cell: CellSpec, value: object) -> GenotypeError:
+    return GenotypeError(
+        f"genes of {cell.name!r} are (operation, source state) pairs, with or without "
+        "a weight (a float) behind, or (operation, node, source state); got "
+        f"{_short(value)}"
+    )
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _without_connections(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None or name not in _CONNECTIONS
+    }
 
 
 def _literal(field: str, node: ast.expr) -> Any:
@@ -150,5 +255,7 @@ def _expected_group(cell: CellSpec, node: int) -> str:
     return "".join(f"|operation~{source}" for source in sources) + "|"
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "...")
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return repr(text) if isinstance(value, str) else text

@@ -5,11 +5,12 @@
 columns agree, with a bootstrap interval. NumPy only.
 """
 
-from nas_jax.tabular.correlation import Correlation, kendall, spearman
+from nas_jax.tabular.correlation import FEWEST, Correlation, kendall, spearman
 from nas_jax.tabular.nats import SPLITS, Metrics, NatsBench, NatsRecord, Trial
 from nas_jax.tabular.table import Table, load_table
 
 __all__ = [
+    "FEWEST",
     "SPLITS",
     "Correlation",
     "Metrics",

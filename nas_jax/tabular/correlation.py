@@ -13,6 +13,13 @@ from nas_jax.tabular.ranks import Statistic, kendall_tau_b, spearman_rho
 
 _BATCH = 16
 """Bootstrap samples at a time: their weights for 15,625 rows stay in the cache."""
+FEWEST = 4
+"""Rows that an interval needs. The normal approximation has the standard error
+1 / sqrt(n - 3) (Fisher 1921). The bootstrap has none with fewer either: of three rows,
+three in four samples where the statistic is defined hold two rows, whose correlation is
+1 or -1 whatever the data."""
+_NO_WIDTH = 1e-9
+"""An interval that is narrower has no width but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Correlation:
     Attributes:
       value: from -1 to 1; NaN where it is undefined, that is where fewer than two rows
         are used or one side has a single value.
-      low: lower end of the interval, NaN if `value` is.
+      low: lower end of the interval; NaN where `lacks_interval` says why there is none.
       high: its upper end.
       level: the interval's confidence, as 0.95.
       used: rows that count.
@@ -35,6 +42,20 @@ class Correlation:
     level: float
     used: int
     failed: int
+
+    @property
+    def lacks_interval(self) -> str:
+        """Why there is no interval, in two words; empty where there is one.
+
+        `undefined`: `value` is NaN. `too few`: less than FEWEST rows are used.
+        `no spread`: all bootstrap samples have the same correlation, as where the rows
+        are ranked alike, so they do not tell how sure it is.
+        """
+        if np.isfinite(self.low):
+            return ""
+        if not np.isfinite(self.value):
+            return "undefined"
+        return "too few" if self.used < FEWEST else "no spread"
 
 
 def spearman(
@@ -125,8 +146,10 @@ def _correlate(
     if used > 1:
         statistic = statistic_of(xs, ys)
         value = float(statistic(np.ones((1, used), np.int64))[0])
-    if np.isfinite(value):
+    if np.isfinite(value) and used >= FEWEST:
         low, high = percentile_interval(statistic, used, samples, seed, level)
+        if not high - low > _NO_WIDTH:
+            low = high = np.nan
     return Correlation(value, low, high, level, used, len(usable) - used)
 
 

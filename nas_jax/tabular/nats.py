@@ -12,10 +12,10 @@ import operator
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nas_jax.errors import ConfigError, DataError
+from nas_jax.paths import local_path
 from nas_jax.tabular.unpickle import read_pickle
 
 _END = ".pickle.pbz2"
@@ -113,7 +113,7 @@ class NatsBench:
           DataError: the file or the folder's meta file is missing, damaged or of
             another kind.
         """
-        self._path = Path(path).expanduser()
+        self._path = local_path(path)
         self._folder = self._path.is_dir()
         meta = self._path / f"meta{_END}" if self._folder else self._path
         content = read_pickle(meta)

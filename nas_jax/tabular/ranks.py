@@ -10,9 +10,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nas_jax.errors import DataError
+
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Maps weights, int64 `[B, n]`, to a statistic of each row, float64 `[B]`; NaN where it
 is undefined."""
+
+
+def _check_pairs(x: np.ndarray, y: np.ndarray) -> None:
+    if np.ndim(x) != 1 or np.shape(x) != np.shape(y):
+        raise DataError(
+            f"x has the shape {np.shape(x)} and y {np.shape(y)}; they must be [n], the "
+            "same n."
+        )
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise DataError("x or y holds NaN or infinite numbers: leave these pairs out.")
 
 
 def _group_sums(weights: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -37,7 +49,11 @@ def spearman_rho(x: np.ndarray, y: np.ndarray) -> Statistic:
     Args:
       x: finite numbers `[n]`.
       y: finite numbers `[n]`.
+
+    Raises:
+      DataError: they are something else.
     """
+    _check_pairs(x, y)
     orders = (_order(x), _order(y))
 
     def statistic(weights: np.ndarray) -> np.ndarray:
@@ -64,7 +80,11 @@ def kendall_tau_b(x: np.ndarray, y: np.ndarray) -> Statistic:
     Args:
       x: finite numbers `[n]`.
       y: finite numbers `[n]`.
+
+    Raises:
+      DataError: they are something else.
     """
+    _check_pairs(x, y)
     # Within equal x, y ascends: no pair that ties in x is an inversion of y.
     order = np.lexsort((y, x))
     _, starts_x, groups_x = _order(x[order])

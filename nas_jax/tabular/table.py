@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from nas_jax.errors import ConfigError, DataError
+from nas_jax.paths import local_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ def load_table(
       DataError: the file is missing, empty or damaged, a cell is not a number, or an
         architecture stands in two lines. The error names the line.
     """
-    file = Path(path).expanduser()
+    file = local_path(path)
     text = _read_text(file)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:

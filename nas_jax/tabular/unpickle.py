@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from nas_jax.errors import DataError
+from nas_jax.paths import local_path
 
 _CODE = re.compile(r"[fiu][1248]|b1")
 
@@ -31,7 +32,7 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
       DataError: the file is missing, is not bzip2, is damaged, or holds anything else.
         The error names the file and what it asked for.
     """
-    file = Path(path)
+    file = local_path(path)
     try:
         stream = bz2.open(file)
         with stream:

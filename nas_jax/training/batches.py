@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nas_jax.data.labels import check_labels
+from nas_jax.errors import DataError
+
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
 """From a PRNG key and images `[B, H, W, C]` uint8 to float32 network inputs."""
 
@@ -27,7 +30,33 @@ class DeviceImages:
 
     @classmethod
     def put(cls, images: np.ndarray, labels: np.ndarray) -> DeviceImages:
-        """Copy arrays to the device."""
+        """Copy arrays to the device.
+
+        Args:
+            images: `[N, H, W, C]`, uint8, or finite floats that are ready as inputs.
+            labels: `[N]` integers from 0.
+
+        Raises:
+            DataError: They are something else, such as one-hot labels.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or not images.size:
+            raise DataError(
+                f"images have shape {images.shape}; give a stack of some, [N, H, W, C]"
+            )
+        floats = jnp.issubdtype(images.dtype, jnp.floating)
+        if images.dtype != np.uint8 and not floats:
+            raise DataError(
+                f"images have dtype {images.dtype}; give uint8, values 0 to 255, or "
+                "floats that are normalised"
+            )
+        if floats and not np.isfinite(images).all():
+            raise DataError("images hold NaN or infinite values; mend or remove them")
+        labels = check_labels(labels, "the array of labels", len(images), "the stack")
+        if labels.max() > np.iinfo(np.int32).max:
+            raise DataError(
+                f"the array of labels holds {labels.max()}; labels are class numbers"
+            )
         return cls(jnp.asarray(images), jnp.asarray(labels, jnp.int32))
 
     def batch(

@@ -2,24 +2,94 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from nas_jax.errors import NasJaxError
+from nas_jax.errors import DataError, NasJaxError
+
+REMEDY = (
+    "The same command would end here again: lower the learning rate or the gradient "
+    "clip, in a new --workdir"
+)
+"""Against a run that diverges."""
 
 
 class DivergedError(NasJaxError):
-    """The loss is not a number any more."""
+    """The loss or the state is not a number any more."""
 
 
 def loss_and_accuracy(
     logits: jax.Array, labels: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean cross-entropy and share of right answers of `[B, classes]` and `[B]`."""
+    """Mean cross-entropy and share of right answers of a batch.
+
+    Args:
+        logits: `[B, classes]`, float.
+        labels: `[B]`, integers from 0 to classes - 1.
+
+    Raises:
+        DataError: They have other shapes, or labels are no integers, or, where their
+            values are known, no classes.
+    """
+    shapes = jnp.shape(logits), jnp.shape(labels)
+    if len(shapes[0]) != 2 or shapes[0][:1] != shapes[1]:
+        raise DataError(
+            f"logits have shape {shapes[0]} and labels {shapes[1]}; they must be "
+            "[B, classes] and [B]: of one-hot labels, give labels.argmax(-1)"
+        )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise DataError(
+            f"labels have dtype {labels.dtype}; they must be integers, class numbers"
+        )
+    if not isinstance(labels, jax.core.Tracer):
+        check_classes(np.asarray(labels), shapes[0][1])
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     right = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
     return jnp.mean(losses), jnp.mean(right)
+
+
+def check_classes(labels: np.ndarray, num_classes: int) -> None:
+    """Refuse labels of classes that a network does not have.
+
+    Raises:
+        DataError: One is not from 0 to `num_classes` - 1.
+    """
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"labels go from {low} to {high}, but the network has {num_classes} "
+            f"classes; labels must be 0 to {num_classes - 1}"
+        )
+
+
+def check_finite_state(stage: str, step: int, state: Any, last_good: str) -> None:
+    """Stop a run whose state, any pytree of arrays, is not finite any more.
+
+    Raises:
+        DivergedError: Names the stage, the step, an array and what to do.
+    """
+    leaves = {
+        jax.tree_util.keystr(path): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    }
+    finite = jax.device_get(_finite(leaves))
+    bad = [name for name in leaves if not finite[name]]
+    if bad:
+        raise DivergedError(
+            f"{stage}: {len(bad)} of {len(leaves)} arrays of the state are not finite "
+            f"at step {step}, such as {bad[0]}; {last_good}. {REMEDY}"
+        )
+
+
+@jax.jit
+def _finite(leaves: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    # One program for all, so that the device is waited for once.
+    return {name: jnp.all(jnp.isfinite(leaf)) for name, leaf in leaves.items()}
 
 
 def check_finite(stage: str, step: int, loss: float, last_good: str) -> None:
@@ -30,6 +100,5 @@ def check_finite(stage: str, step: int, loss: float, last_good: str) -> None:
     """
     if not jnp.isfinite(loss):
         raise DivergedError(
-            f"{stage}: the loss is {loss} at step {step}; {last_good}. Lower the "
-            "learning rate or the gradient clip"
+            f"{stage}: the loss is {loss} at step {step}; {last_good}. {REMEDY}"
         )

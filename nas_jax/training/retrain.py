@@ -19,7 +19,7 @@ from nas_jax.networks import (
     num_parameters,
 )
 from nas_jax.training.batches import Augment, DeviceImages
-from nas_jax.training.losses import loss_and_accuracy
+from nas_jax.training.losses import check_classes, loss_and_accuracy
 
 
 class TrainState(NamedTuple):
@@ -182,7 +182,13 @@ def retrain(
             next step takes over the state's memory: copy what must outlive the call.
         on_epoch: Called after each epoch with the number of finished epochs, the
             state, and loss and accuracy on the test set.
+
+    Raises:
+        DataError: A label is of no class of the network, or the images do not fill a
+            batch.
     """
+    for images in (data, test_data):
+        check_classes(np.asarray(images.labels), trainer.network.num_classes)
     init_key, step_key = jax.random.split(jax.random.key(seed))
     state = trainer.init(init_key) if state is None else state
     indices = np.arange(data.labels.shape[0], dtype=np.int32)

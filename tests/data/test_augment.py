@@ -236,3 +236,31 @@ def test_wrong_calls_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         call(key, images)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        ([125.3], [0.2], r"mean is \[125.3\]; it must lie in \[0, 1\].* by 255"),
+        ([-0.1], [0.2], "mean is"),
+        ([0.5], [63.0], r"std is \[63.0\]; it must lie in \[0, 1\].*, and above 0"),
+        ([0.5], [0.0], r"std is \[0.0\]"),
+        ([np.nan], [0.2], "mean is"),
+    ],
+)
+def test_statistics_in_other_units(
+    mean: list[float], std: list[float], message: str
+) -> None:
+    images = np.zeros((1, 2, 2, 1), np.uint8)
+    with pytest.raises(DataError, match=message):
+        normalize(images, mean, std)
+    with pytest.raises(DataError, match=message):
+        jax.jit(lambda x: normalize(x, mean, np.array(std)))(images)
+
+
+def test_traced_statistics_are_not_looked_at() -> None:
+    images = np.full((1, 2, 2, 1), 255, np.uint8)
+    scaled = jax.jit(normalize)(images, jnp.array([3.0]), jnp.array([2.0]))
+    np.testing.assert_array_equal(scaled, -1)
+    listed = jax.jit(lambda m: normalize(images, [m], (2 * m - 1,)))(2.0)
+    np.testing.assert_allclose(listed, -1 / 3, rtol=1e-6)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -191,3 +193,56 @@ def test_equal_parts_make_one_pass_each_and_are_ordered_independently() -> None:
 def test_bilevel_order_names_the_part_that_is_too_small() -> None:
     with pytest.raises(DataError, match="3 examples do not fill one batch"):
         bilevel_epoch_order(0, 0, np.arange(10), np.arange(3), 4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0.0, 0.0, 1.0, 1.0]), "dtype float64. Labels must be integers"),
+        (np.array([False, False, True, True]), "dtype bool. Labels must be integers"),
+        (np.eye(4, dtype=int), r"shape \(4, 4\). Labels must be \[N\]"),
+        (np.array([0, 0, -1, -1]), "negative label -1"),
+        (np.array([], int), "is empty"),
+    ],
+)
+def test_stratified_split_refuses_what_are_no_labels(
+    labels: np.ndarray, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        stratified_split(labels, 0.5, seed=0)
+
+
+def test_stratified_split_of_a_list_is_that_of_its_array() -> None:
+    labels = [0, 1] * 5
+    _, test = stratified_split(labels, 0.4, seed=0)  # type: ignore[arg-type]
+    assert len(test) == 4
+    np.testing.assert_array_equal(test, stratified_split(np.array(labels), 0.4, 0)[1])
+
+
+@pytest.mark.parametrize("number", [10.0, np.arange(10), "10"])
+def test_bilevel_split_needs_a_number_of_examples(number: Any) -> None:
+    with pytest.raises(
+        DataError, match="num_examples is of type .* must be an integer"
+    ):
+        bilevel_split(number, 0.5, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        (np.array([True, False, True, True]), r"of examples .* np.flatnonzero\(mask\)"),
+        (np.array([0.0, 1.9, 2.2]), "have dtype float64 .* must be integers"),
+        (np.arange(4).reshape(2, 2), r"shape \(2, 2\); they must be integers \[N\]"),
+        (np.array([3, -1, 2]), "go from -1 to 3; they must be at least 0"),
+        (
+            np.array([0, 1, 1, 0]),
+            "the 4 indices of examples repeat; each may come once",
+        ),
+    ],
+)
+def test_orders_refuse_what_are_no_indices(indices: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        epoch_order(0, 0, indices, 2)
+    for parts in ((indices, np.arange(4)), (np.arange(4), indices)):
+        with pytest.raises(DataError, match=message):
+            bilevel_epoch_order(0, 0, *parts, 2)

@@ -102,3 +102,21 @@ def test_operations_and_edges_of_one_node_by_hand() -> None:
     space = SearchSpace("tiny", (cell,))
     genes = [genotype_at(space, index).cells[0].genes for index in range(4)]
     assert genes == [(("a", 0),), (("b", 0),), (("a", 1),), (("b", 1),)]
+
+
+@pytest.mark.parametrize("space", [nasbench201_space(), darts_space()])
+def test_number_that_the_space_does_not_have(space: SearchSpace) -> None:
+    size = space.size()
+    assert genotype_at(space, size - 1) != genotype_at(space, 0)
+    for index in (-1, size, 2 * size):
+        with pytest.raises(
+            ConfigError, match=f"no architecture {index}; allowed: 0 to"
+        ):
+            genotype_at(space, index)
+
+
+def test_negative_seed() -> None:
+    with pytest.raises(
+        ConfigError, match="seed is -1; it must be an integer of at leas"
+    ):
+        sample_genotypes(nasbench201_space(), 1, seed=-1)

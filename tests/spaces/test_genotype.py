@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -370,3 +371,204 @@ def test_genotype_of_another_space() -> None:
     data: dict[str, Any] = V2.to_dict()
     with pytest.raises(GenotypeError, match="has 8 genes; 2 nodes of 2 edges need 4"):
         Genotype.parse(small, json.dumps(data))
+
+
+def relisted(genotype: Genotype, order: int) -> Genotype:
+    """The same architecture with the genes of every other node, and concat, turned."""
+    cells = []
+    for spec, cell in zip(genotype.space.cells, genotype.cells, strict=True):
+        genes: list[tuple[str, int]] = []
+        for node in spec.nodes:
+            pair = cell.genes[2 * (node - 2) : 2 * (node - 1)]
+            genes += pair[::-1] if node % 2 == order else pair
+        cells.append(CellGenotype(cell.name, tuple(genes), cell.concat[::-1]))
+    return Genotype(genotype.space, tuple(cells))
+
+
+@given(genotypes(), st.integers(0, 1))
+def test_the_order_of_genes_makes_no_other_architecture(
+    genotype: Genotype, order: int
+) -> None:
+    other = relisted(genotype, order)
+    assert other.cells != genotype.cells
+    assert other == genotype
+    assert hash(other) == hash(genotype)
+    assert len({genotype, other}) == 1
+    assert other.mask() == genotype.mask()
+    assert str(other.canonical()) == str(genotype.canonical())
+    # What is printed keeps its order.
+    assert Genotype.parse(SPACE, str(other)).cells == other.cells
+    assert other.to_dict()["normal"] == [list(gene) for gene in other.cells[0].genes]
+
+
+def test_canonical_by_hand() -> None:
+    canonical = V2.canonical()
+    assert canonical == V2
+    assert canonical.cells[0].genes == (
+        *(("sep_conv_3x3", 0), ("sep_conv_3x3", 1)),
+        *(("sep_conv_3x3", 0), ("sep_conv_3x3", 1)),
+        *(("skip_connect", 0), ("sep_conv_3x3", 1)),
+        *(("skip_connect", 0), ("dil_conv_3x3", 2)),
+    )
+    assert canonical.canonical() is canonical
+    listed = Genotype.parse(SPACE, DARTS_V2.replace("[2, 3, 4, 5]", "[5, 3, 2, 4]"))
+    assert listed.canonical().cells == canonical.cells
+
+
+def test_genes_of_another_node_make_another_architecture() -> None:
+    genes = [*V2.cells[0].genes]
+    genes[2:6] = [*genes[4:6], *genes[2:4]]
+    other = Genotype.parse(SPACE, with_normal(str(genes)))
+    assert sorted(other.cells[0].genes) == sorted(V2.cells[0].genes)
+    assert other != V2
+    assert V2 != str(V2)
+    operations = V2.cells[0].genes[0][0], "dil_conv_5x5"
+    assert Genotype.parse(SPACE, DARTS_V2.replace(*operations, 1)) != V2
+
+
+def test_genotypes_of_two_spaces_differ() -> None:
+    ops = ("none", "skip_connect", "max_pool_3x3")
+    genes = [("skip_connect", 0), ("max_pool_3x3", 1)] * 2
+    text = f"Genotype(normal={genes}, reduce={genes})"
+    spaces = (darts_space(2), darts_space(2, ops))
+    assert len({Genotype.parse(space, text) for space in spaces}) == 2
+
+
+NESTED = """DARTS_V2 = Genotype(
+  normal=[
+    (('sep_conv_3x3', 0), ('sep_conv_3x3', 1)), # step 1
+    (('sep_conv_3x3', 0), ('sep_conv_3x3', 1)), # step 2
+    (('sep_conv_3x3', 1), ('skip_connect', 0)), # step 3
+    (('skip_connect', 0), ('dil_conv_3x3', 2))  # step 4
+  ],
+  normal_concat=[2, 3, 4, 5],
+  reduce=[
+    (('max_pool_3x3', 0), ('max_pool_3x3', 1)), # step 1
+    (('skip_connect', 2), ('max_pool_3x3', 1)), # step 2
+    (('max_pool_3x3', 0), ('skip_connect', 2)), # step 3
+    (('skip_connect', 2), ('max_pool_3x3', 1))  # step 4
+  ],
+  reduce_concat=[2, 3, 4, 5],
+  connectN=None, connects=None,
+)
+"""
+
+
+def weighted(text: str, weight: str = "0.2386") -> str:
+    """Every gene of a text with a weight behind."""
+    return re.sub(r"(\d)\)", rf"\1, {weight})", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"DARTS_V2 = {DARTS_V2}",
+        f"DARTS_V2: Genotype = {DARTS_V2}\n",
+        f"from genotypes import Genotype\n\n# 2.76%\nDARTS_V2 = {DARTS_V2}",
+        f"05/14 09:21:08 PM genotype = {DARTS_V2}\n",
+        f"05/14 09:21:08 PM {DARTS_V2}",
+        f"INFO:root:{DARTS_V2}",
+        f"[2020-01-01] genotype : {DARTS_V2}",
+        f"genotypes.{DARTS_V2}",
+        f"\ufeff{DARTS_V2}",
+        f"\ufeff\n {json.dumps(V2.to_dict())}",
+        DARTS_V2.replace(", ", ",\n    "),
+        DARTS_V2.replace("Genotype(", "Genotype (")
+        .replace("[2", "(2")
+        .replace("5]", "5)"),
+        weighted(DARTS_V2),
+        NESTED,
+        NESTED.replace(", connects=None", ""),
+        weighted(NESTED, "1e-3"),
+    ],
+)
+def test_what_stands_in_repositories_and_logs_is_read(text: str) -> None:
+    assert Genotype.parse(SPACE, text).cells == V2.cells
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_nested_and_weighted_genes_in_json(indent: int | None) -> None:
+    data = V2.to_dict()
+    for name in ("normal", "reduce"):
+        genes = [[*gene, 0.25] for gene in data[name]]
+        data[name] = [genes[i : i + 2] for i in range(0, 8, 2)]
+    data |= {"connectN": None, "connects": None}
+    assert Genotype.parse(SPACE, json.dumps(data, indent=indent)) == V2
+    artefact = {"space": "darts", "genotype": data}
+    assert Genotype.parse(SPACE, json.dumps(artefact, indent=indent)) == V2
+
+
+def test_fairdarts_writes_the_node_between() -> None:
+    # xiaomi-automl/FairDARTS, fairdarts/genotypes.py, FairDARTS_d: not a weight behind
+    # the source, but the node before it.
+    text = """FairDARTS_d = Genotype(normal=[('sep_conv_3x3', 2, 0),
+    ('sep_conv_5x5', 2, 1), ('dil_conv_3x3', 3, 1), ('max_pool_3x3', 3, 0),
+    ('dil_conv_3x3', 4, 0), ('dil_conv_3x3', 4, 1), ('sep_conv_3x3', 5, 0),
+    ('dil_conv_5x5', 5, 1)], normal_concat=range(2, 6),
+    reduce=[('avg_pool_3x3', 5, 0), ('skip_connect', 5, 3), ('max_pool_3x3', 2, 0),
+    ('sep_conv_5x5', 2, 1), ('avg_pool_3x3', 3, 0), ('dil_conv_5x5', 3, 2),
+    ('dil_conv_3x3', 4, 3), ('avg_pool_3x3', 4, 0)], reduce_concat=range(2, 6))"""
+    normal, reduce = Genotype.parse(SPACE, text).cells
+    assert normal.genes[2:4] == (("dil_conv_3x3", 1), ("max_pool_3x3", 0))
+    assert reduce.genes == (
+        *(("max_pool_3x3", 0), ("sep_conv_5x5", 1)),
+        *(("avg_pool_3x3", 0), ("dil_conv_5x5", 2)),
+        *(("dil_conv_3x3", 3), ("avg_pool_3x3", 0)),
+        *(("avg_pool_3x3", 0), ("skip_connect", 3)),
+    )
+    with pytest.raises(GenotypeError, match="'normal': node 3 has 0 genes; expected 2"):
+        Genotype.parse(
+            SPACE, text.replace("('dil_conv_3x3', 3, 1), ('max_pool_3x3', 3, 0),", "")
+        )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("(('sep_conv_3x3', 0), ('sep_conv_3x3', 1)), # step 2", "", "of 3 nodes; exp"),
+        (", ('skip_connect', 0)), # step 3", ",), # step 3", "node 4 has 1 genes; exp"),
+        (
+            "('dil_conv_3x3', 2))",
+            "('dil_conv_3x3', 2), ('skip_connect', 3))",
+            "'normal': node 5 has 3 genes; expected 2",
+        ),
+        (
+            "(('skip_connect', 0), ('dil",
+            "('skip_connect', 0), (('dil",
+            "are .operation",
+        ),
+        ("('dil_conv_3x3', 2)", "('dil_conv_3x3', 2, 1)", "got .'dil_conv_3x3', 2, 1."),
+        ("('dil_conv_3x3', 2)", "('dil_conv_3x3', 2, 'x')", "with or without a weight"),
+        ("connects=None", "connects=[1]", "unknown fields .'connects'"),
+    ],
+)
+def test_nested_genes_that_do_not_fit(old: str, new: str, message: str) -> None:
+    assert old in NESTED
+    with pytest.raises(GenotypeError, match=message):
+        Genotype.parse(SPACE, NESTED.replace(old, new, 1))
+
+
+def test_weights_that_are_integers_are_not_taken_for_states() -> None:
+    # Either reading of three integers is refused where it does not fit.
+    with pytest.raises(GenotypeError, match="'normal' are .operation, source state"):
+        Genotype.parse(SPACE, weighted(DARTS_V2, "1"))
+
+
+@pytest.mark.parametrize("second", [DARTS_V2, f"B = {NESTED}", "Genotype("])
+def test_more_than_one_genotype_is_refused(second: str) -> None:
+    with pytest.raises(GenotypeError, match="has 2 genotypes, .* lines 1 and 3; give "):
+        Genotype.parse(SPACE, f"{DARTS_V2}\n\n{second}")
+
+
+@pytest.mark.parametrize(
+    "behind", [" or 0", "\nDARTS = DARTS_V2", ")", ".normal", "[0]"]
+)
+def test_something_behind_a_genotype_is_refused(behind: str) -> None:
+    with pytest.raises(GenotypeError, match="not a genotype: .* nothing behind it"):
+        Genotype.parse(SPACE, f"DARTS_V2 = {DARTS_V2}{behind}")
+
+
+@pytest.mark.parametrize("before", ["not ", "x.y() or ", "x().", "My", "f(1) - "])
+def test_a_part_of_code_is_no_genotype(before: str) -> None:
+    with pytest.raises(GenotypeError, match="not a genotype: "):
+        Genotype.parse(SPACE, before + DARTS_V2)

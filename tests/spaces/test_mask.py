@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -317,4 +318,28 @@ def test_arrays_that_cut_an_edge() -> None:
     with pytest.raises(
         MaskError, match="edge 5 .* of cell 'reduce' keeps no operation"
     ):
+        SpaceMask.from_arrays(SPACE, arrays)
+
+
+def test_mask_with_a_byte_order_mark(tmp_path: Path) -> None:
+    text = "\ufeff" + FULL.to_json()
+    assert SpaceMask.from_json(SPACE, text) == FULL
+    (tmp_path / "mask.json").write_text(text, encoding="utf-8")
+    assert SpaceMask.load(SPACE, tmp_path / "mask.json") == FULL
+
+
+@pytest.mark.parametrize("value", [0.125, -1.0, 2.0, np.nan, np.inf, "yes"])
+def test_arrays_that_hold_other_than_0_and_1(value: object) -> None:
+    arrays = {
+        name: array.astype(object if isinstance(value, str) else float)
+        for name, array in FULL.arrays().items()
+    }
+    arrays["reduce"][3, 4] = value
+    with pytest.raises(MaskError, match=f"of cell 'reduce' holds {value}; a mask hol"):
+        SpaceMask.from_arrays(SPACE, arrays)
+
+
+def test_arrays_of_a_cell_that_is_not_there() -> None:
+    arrays = {**FULL.arrays(), "reduction": FULL.arrays()["reduce"]}
+    with pytest.raises(MaskError, match=r"no cells \['reduction'\]; it has"):
         SpaceMask.from_arrays(SPACE, arrays)

@@ -168,6 +168,40 @@ def test_undefined_is_nan(
 
 
 @pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(
+    ("x", "y", "why"),
+    [
+        # Each sample of two rows that is defined has the correlation of the two.
+        ([1, 2], [1, 2], "too few"),
+        ([1, 2, 3], [1, 3, 2], "too few"),
+        ([1, 2, 3, np.nan], [1, 3, 2, 4], "too few"),
+        # However many rows: samples of a perfect order are perfectly ordered.
+        ([1, 2, 3, 4], [1, 2, 3, 4], "no spread"),
+        (range(50), range(0, -50, -1), "no spread"),
+        ([1, 1, 2, 2], [3, 3, 5, 5], "no spread"),
+        ([1, 2, 3, 4], [1, 2, 4, 3], ""),
+        ([1, 1, 1, 1], [1, 2, 3, 4], "undefined"),
+        ([1], [1], "undefined"),
+    ],
+)
+def test_no_interval_where_the_samples_cannot_tell(
+    measure: Measure, x: list[float], y: list[float], why: str
+) -> None:
+    found = measure(x, y)
+    assert found.lacks_interval == why
+    assert np.isnan(found.value) == (why == "undefined")
+    assert np.isnan([found.low, found.high]).all() == bool(why)
+    if not why:
+        assert found.low < found.value <= found.high
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_one_sample_is_no_interval(measure: Measure) -> None:
+    rng = np.random.default_rng(0)
+    assert measure(*rng.normal(size=(2, 50)), samples=1).lacks_interval == "no spread"
+
+
+@pytest.mark.parametrize("measure", MEASURES)
 def test_interval_is_that_of_the_resampled_rows(measure: Measure) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=30)

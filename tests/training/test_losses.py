@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from nas_jax.errors import NasJaxError
+from nas_jax.errors import DataError, NasJaxError
 from nas_jax.training import DivergedError, check_finite, loss_and_accuracy
 
 
@@ -29,3 +31,27 @@ def test_a_diverged_loss_names_stage_step_and_remedy(loss: float) -> None:
 
 def test_a_finite_loss_passes() -> None:
     check_finite("search", 17, 1e30, "")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.eye(2, dtype=np.int32), r"labels \(2, 2\); .* give labels.argmax\(-1\)"),
+        (np.zeros((2, 1), np.int32), r"labels \(2, 1\)"),
+        (np.zeros(3, np.int32), r"shape \(2, 2\) and labels \(3,\)"),
+        (np.zeros(2, np.float32), "labels have dtype float32; they must be integers"),
+        (np.zeros(2, bool), "labels have dtype bool; they must be integers"),
+        (np.array([0, 2]), "labels go from 0 to 2, but the network has 2 classes"),
+        (np.array([-1, 1]), "labels go from -1 to 1"),
+    ],
+)
+def test_what_is_no_label_is_refused(labels: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        loss_and_accuracy(jnp.zeros((2, 2)), jnp.asarray(labels))
+
+
+def test_labels_that_are_traced_are_checked_by_shape_and_type() -> None:
+    loss = jax.jit(loss_and_accuracy)
+    assert loss(jnp.zeros((2, 2)), jnp.array([0, 1]))[1] == 0.5
+    with pytest.raises(DataError, match=r"labels \(2, 2\)"):
+        loss(jnp.zeros((2, 2)), jnp.eye(2))

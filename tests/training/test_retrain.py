@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from nas_jax.errors import DataError
 from nas_jax.networks import DerivedNetwork
 from nas_jax.spaces import Genotype, darts_space
 from nas_jax.training import DeviceImages, Trainer, TrainResult, retrain
@@ -201,3 +202,51 @@ def test_augmentation_is_fresh_at_every_step(trainer: Trainer) -> None:
         _, metrics = trainer.step(state, data, index, jax.random.key(1))
         losses.append(float(metrics["train_loss"]))
     assert losses[0] == losses[2] != losses[1]
+
+
+IMAGES = np.zeros((4, 2, 2, 1), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (
+            IMAGES,
+            np.array([0.0, 1.0, 0.6, 1.9]),
+            "dtype float64. Labels must be integers",
+        ),
+        (
+            IMAGES,
+            np.eye(4, dtype=int),
+            r"shape \(4, 4\). Labels must be \[N\], one clas",
+        ),
+        (IMAGES, np.array([0, 1, 1]), "has 3 labels but the stack has 4 images"),
+        (IMAGES, np.array([0, 1, 1, -1]), "negative label -1"),
+        (IMAGES, np.array([0, 1, 1, 2**40]), "holds 1099511627776; labels are class"),
+        (IMAGES, np.array([True, False] * 2), "dtype bool. Labels must be integers"),
+        (IMAGES[0], np.arange(2), r"images have shape \(2, 2, 1\); give a stack"),
+        (IMAGES[:0], np.arange(0), r"images have shape \(0, 2, 2, 1\)"),
+        (IMAGES.astype(int), np.arange(4), "images have dtype int64; give uint8"),
+        (np.full(IMAGES.shape, np.nan), np.arange(4), "images hold NaN or infinite"),
+    ],
+)
+def test_what_is_no_data_set_is_refused(
+    images: np.ndarray, labels: np.ndarray, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        DeviceImages.put(images, labels)
+
+
+def test_labels_in_a_column_are_one_an_image() -> None:
+    data = DeviceImages.put(IMAGES, np.arange(4)[:, None])
+    assert data.labels.tolist() == [0, 1, 2, 3]
+
+
+def test_labels_of_more_classes_than_the_network_has(trainer: Trainer) -> None:
+    data = striped(8, 0)
+    wrong = DeviceImages(data.images, data.labels + trainer.network.num_classes)
+    for pair in ((wrong, data), (data, wrong)):
+        with pytest.raises(
+            DataError, match="labels go from 0 to .*, but the network ha"
+        ):
+            retrain(trainer, *pair, epochs=1, batch_size=4, seed=0)

@@ -1,0 +1,52 @@
+"""What labels are: class numbers, one an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nas_jax.errors import DataError
+
+
+def check_labels(
+    value: Any, what: str, num_images: int | None = None, images: str = "the images"
+) -> np.ndarray:
+    """Labels as `[N]` integers that are not negative.
+
+    Args:
+      value: integers `[N]` or `[N, 1]`.
+      what: what to call them in an error.
+      num_images: how many there must be; None for any number.
+      images: what to call what they are of.
+
+    Raises:
+      DataError: they are of another type, shape or number, or one is negative.
+    """
+    labels = np.asarray(value)
+    if labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{what} has dtype {labels.dtype}. Labels must be integers 0 to K-1: save "
+            "y.astype(np.int32)."
+        )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(
+            f"{what} has shape {labels.shape}. Labels must be [N], one class number "
+            "an image: for one-hot labels use y.argmax(axis=1)."
+        )
+    if num_images is not None and len(labels) != num_images:
+        raise DataError(
+            f"{what} has {len(labels)} labels but {images} has {num_images} images. "
+            "Give one label for each image; images come first in the shape, "
+            "[N, H, W, C]."
+        )
+    if not labels.size:
+        raise DataError(f"{what} is empty. Give at least one label.")
+    if labels.min() < 0:
+        raise DataError(
+            f"{what} holds the negative label {labels.min()}. Labels must be 0 to "
+            "K-1: remove unlabelled images or renumber the classes."
+        )
+    return labels
