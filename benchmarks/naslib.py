@@ -75,6 +75,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """A row for each proxy of ours: Spearman's rho over what both sides have.
 
+    It is None where fewer than three architectures are left, or one side is all ties.
+
     Args:
         ours: Our scores.
         naslib: NASLib's; without a proxy or an architecture there is no comparison.
@@ -87,8 +89,8 @@ def compare(
         return np.array([scores.get(n, {}).get(proxy, math.nan) for n in names])
 
     def rho(x: np.ndarray, y: np.ndarray) -> float | None:
-        both = np.isfinite(x) & np.isfinite(y)
-        return spearman(x[both], y[both], samples=1).value if both.sum() > 2 else None
+        found = spearman(x, y, samples=1)
+        return found.value if found.used > 2 and math.isfinite(found.value) else None
 
     rows = []
     for proxy in sorted({proxy for scores in ours.values() for proxy in scores}):

@@ -105,7 +105,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 if other in (strategy, "none") and values:
                     # Side by side, or bars hide each other.
                     shift = 0.008 * (number - 2.5) if level else 0
-                    deviation = np.std(values, ddof=1) if len(values) > 1 else 0
+                    # One seed has no deviation, and gets no bar.
+                    several = len(values) > 1
+                    deviation = np.std(values, ddof=1) if several else np.nan
                     points.append((level + shift, np.mean(values), deviation))
             # Without a row of its own, a strategy has the unpruned point alone.
             if any(level for level, *_ in points):

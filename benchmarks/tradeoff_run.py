@@ -162,7 +162,8 @@ def prune(
 def search(study: Study, mask: SpaceMask, seed: int) -> tuple[Genotype, Row]:
     """First-order DARTS on a mask, and its cost; nothing to search if it is decided."""
     if study.space.size(mask) == 1:
-        cells = mask.arrays()
+        # All that an edge keeps weighs the same: `none` is not chosen.
+        cells = {k: v / v.sum(1, keepdims=True) for k, v in mask.arrays().items()}
         return discretise(mask, cells), {"search_seconds": 0.0}
     weight_indices, alpha_indices = data.bilevel_split(
         study.images.num_train, 0.5, seed

@@ -1,5 +1,8 @@
 """The configuration of an experiment: nested dataclasses, checked as a whole.
 
+What --help says of a field stands under `Attributes:` in the docstrings below; what it
+may be stands in `config_rules.py`.
+
 A file in `configs/` returns an `ExperimentConfig`; the command line overrides single
 fields (`--config.search.epochs=3`). Only `nas_jax.cli` and `configs/` read this module:
 everything below takes plain values.
@@ -12,12 +15,14 @@ and `cnn/train.py` of its code) and Zero-One-Shot NAS (arXiv 2505.13586).
 # the dataclass to parse its override, and would get a string.
 
 import dataclasses
+import inspect
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from nas_jax.config_rules import field_values, problems
+from nas_jax.config_rules import allowed, field_values, problems
 from nas_jax.errors import ConfigError
 from nas_jax.jsonable import differences, dumps
 
@@ -27,7 +32,7 @@ class DataConfig:
     """Where the images come from and how the training step augments them.
 
     Attributes:
-        source: One of SOURCES.
+        source: Where the images are, or how they are made.
         path: File (npz) or folder of class folders (folder); unused by the others.
         name: Name of the tfds data set; unused by the others.
         image_size: Height and width in pixels. Folder: images are resized to it, and 0
@@ -65,7 +70,7 @@ class SpaceConfig:
     """The search space.
 
     Attributes:
-        name: One of SPACES. "s1" to "s4" are the parts of DARTS' space in which its
+        name: Which space. "s1" to "s4" are the parts of DARTS' space in which its
             search fails (Zela et al. 2020, arXiv 1909.09656).
         num_nodes: Computed nodes of each cell. DARTS has 4; fewer make a small space,
             as for a smoke test. Other spaces have 4 alone.
@@ -85,9 +90,9 @@ class PruneConfig:
     has a table of them.
 
     Attributes:
-        strategy: How operations are chosen, one of STRATEGIES.
-        level: Fraction of an edge's operations to remove, the paper's xi. The paper
-            removes about half of the space.
+        strategy: How operations are chosen.
+        level: Share to remove of the operations that each edge has, the paper's xi.
+            The paper removes about half of the space.
         keep: Operations that an edge keeps, instead of a level; 0 is by level.
         budget: Device memory that the search step may need, such as "2GiB": operations
             go until the compiled step fits, instead of a level; empty is by level.
@@ -146,11 +151,11 @@ class SearchConfig:
         alpha_learning_rate: Constant learning rate of the alphas' Adam.
         alpha_betas: Decay rates of the alphas' Adam.
         alpha_weight_decay: L2 penalty of the alphas.
-        remat: What the backward pass computes again instead of storing it, one of
-            REMATS. DARTS stores everything. "op" runs and recomputes one operation at
-            a time: the least memory and compile time, and on a CPU the fastest too.
-        dtype: What convolutions compute in, one of DTYPES; parameters, statistics and
-            the loss are float32 all the same.
+        remat: What the backward pass computes again instead of storing it. DARTS
+            stores everything. "op" runs and recomputes one operation at a time: the
+            least memory and compile time, and on a CPU the fastest too.
+        dtype: What convolutions compute in; parameters, statistics and the loss are
+            float32 all the same.
         microbatches: Parts of a batch that are computed one after another, each
             normalised on its own; 1 is DARTS.
         log_every: Steps between two rows of search.jsonl.
@@ -258,10 +263,19 @@ class ExperimentConfig:
 
 
 class ConfigField(NamedTuple):
-    """A field that holds a value: its annotated type and its default."""
+    """A field that holds a value.
+
+    Attributes:
+        type: Annotated type.
+        default: Default value.
+        meaning: What the config's docstring says of it.
+        allowed: What the value must be, in words; empty for anything of its type.
+    """
 
     type: Any
     default: Any
+    meaning: str
+    allowed: str
 
 
 def diff(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
@@ -271,10 +285,56 @@ def diff(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
 
 def config_fields() -> dict[str, ConfigField]:
     """Returns every field that holds a value, by its dotted path, in order."""
+    told = {
+        section + name: meaning
+        for section, config_type in _sections().items()
+        for name, meaning in attributes(config_type).items()
+    }
     return {
-        path: ConfigField(annotation, value)
+        path: ConfigField(annotation, value, told.get(path, ""), allowed(path))
         for path, value, annotation in field_values(ExperimentConfig(), "")
     }
+
+
+def config_sections() -> dict[str, str]:
+    """Returns what the docstring of each section says of the whole, by its name."""
+    return {
+        section.rstrip("."): " ".join(_parts(config_type)[0].split())
+        for section, config_type in _sections().items()
+        if section
+    }
+
+
+def attributes(documented: type) -> dict[str, str]:
+    """Returns what the `Attributes:` of a Google docstring say, each on one line.
+
+    Args:
+        documented: A class; without a docstring, as under `python -OO`, there are none.
+    """
+    found: dict[str, str] = {}
+    for name, line in re.findall(
+        r"^(?: {4}(\w+): )?(.*\S)", _parts(documented)[1], re.MULTILINE
+    ):
+        key = name or list(found)[-1]
+        found[key] = f"{found[key]} {line.strip()}" if key in found else line
+    return found
+
+
+def _parts(documented: type) -> tuple[str, str]:
+    """What stands before `Attributes:` in a docstring, and what stands below it."""
+    text = inspect.cleandoc(documented.__doc__ or "")
+    before, _, below = text.partition("\nAttributes:\n")
+    return before, below.partition("\n\n")[0]
+
+
+def _sections() -> dict[str, type]:
+    """Config dataclasses by the prefix of their fields' paths, the whole config first.
+
+    They are one level deep.
+    """
+    whole = dataclasses.fields(ExperimentConfig)
+    inside = {f"{f.name}.": f.type for f in whole if dataclasses.is_dataclass(f.type)}
+    return {"": ExperimentConfig, **inside}  # type: ignore[dict-item]
 
 
 def _build(config_type: Any, tree: Any, path: str) -> Any:

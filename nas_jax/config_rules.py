@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 SOURCES = ("digits", "npz", "folder", "tfds", "synthetic")
@@ -122,7 +122,7 @@ def problems(config: Any) -> list[str]:
     staged = getattr(config.space, "name", "") == "nasbench201"
     rules = RULES | _STAGE_CELLS if staged else RULES
     for path, value, annotation in field_values(config, ""):
-        rule = rules.get(path) or rules.get(path.rpartition(".")[2])
+        rule = _find(path, rules)
         if not _has_type(value, annotation):
             found.append(f"{path} is {value!r}: it must be {type_in_words(annotation)}")
         elif rule and not rule.holds(value):
@@ -147,6 +147,20 @@ def problems(config: Any) -> list[str]:
             "search.weight_learning_rate"
         )
     return found
+
+
+def allowed(path: str) -> str:
+    """Returns what a field must be, in words; empty where its type is all there is."""
+    rule, staged = _find(path, RULES), _find(path, RULES | _STAGE_CELLS)
+    if rule is None:
+        return ""
+    if rule is staged or staged is None:
+        return rule.allowed
+    return f"{rule.allowed}; in nasbench201 {staged.allowed}"
+
+
+def _find(path: str, rules: Mapping[str, Rule]) -> Rule | None:
+    return rules.get(path) or rules.get(path.rpartition(".")[2])
 
 
 def type_in_words(annotation: Any) -> str:

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_jax.config import ExperimentConfig, SearchConfig, config_fields, diff
+from nas_jax.config import (
+    ExperimentConfig,
+    SearchConfig,
+    attributes,
+    config_fields,
+    diff,
+)
 from nas_jax.config_rules import RULES, problems
 from nas_jax.errors import ConfigError
 
@@ -64,6 +70,43 @@ def test_every_field_has_a_rule_or_needs_none() -> None:
     assert paths - covered == WITHOUT_RULE
     last_parts = {path.rpartition(".")[2] for path in paths}
     assert set(RULES) <= paths | last_parts
+
+
+def test_docstrings_describe_every_field_and_nothing_else() -> None:
+    sections = [f.type for f in dataclasses.fields(ExperimentConfig)]
+    for config_type in [ExperimentConfig, *filter(dataclasses.is_dataclass, sections)]:
+        told = attributes(config_type)
+        assert list(told) == [f.name for f in dataclasses.fields(config_type)]
+        for name, meaning in told.items():
+            assert meaning.endswith(".") and len(meaning) > 6, name
+    for path, field in config_fields().items():
+        assert field.meaning, path
+
+
+def test_parts_of_a_docstring() -> None:
+    class Documented:
+        """A thing.
+
+        More: of it.
+
+        Attributes:
+            first: Begins here, and
+                goes on: here.
+            second: Ends.
+
+        Raises:
+            third: Is no attribute.
+        """
+
+    assert attributes(Documented) == {
+        "first": "Begins here, and goes on: here.",
+        "second": "Ends.",
+    }
+
+    class Bare:
+        pass
+
+    assert attributes(Bare) == {}
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from nas_jax.errors import WorkdirError
-from nas_jax.report.fields import Field, read_json, read_json_lines
+from nas_jax.report import consistency
+from nas_jax.report.fields import Field, read_json
+from nas_jax.report.logs import LogRow, SearchLog, read_retraining, read_search
+from nas_jax.report.search_decision import SearchDecision, read_decision
 from nas_jax.report.values import (
     members,
     numbers,
@@ -18,6 +21,9 @@ from nas_jax.report.values import (
 )
 
 T = TypeVar("T")
+
+_LABELS = {"npz": "path", "folder": "path", "tfds": "name"}
+"""What names the images of a source; the other sources are named by themselves."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Operation:
         margin: Distance to the nearest score of the same edge and round with the other
             fate; None where there is none.
         reason: Why it has no score.
+        offered: Whether pruning started with it; the others are no part of any figure.
     """
 
     cell: str
@@ -49,6 +56,7 @@ class Operation:
     round: int
     margin: float | None
     reason: str
+    offered: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,22 +105,6 @@ class Pruning:
 
 
 @dataclass(frozen=True)
-class LogRow:
-    """One logged step: every finite or NaN number of its row by name."""
-
-    step: int
-    values: dict[str, float]
-
-
-@dataclass(frozen=True)
-class SearchLog:
-    """search.jsonl; `alphas[i]` is row i's `{cell: [E, O] probabilities}`."""
-
-    rows: tuple[LogRow, ...]
-    alphas: tuple[dict[str, tuple[tuple[float, ...], ...]], ...]
-
-
-@dataclass(frozen=True)
 class CellGenotype:
     """The chosen `(operation, source state)` pairs of a cell, and what it outputs."""
 
@@ -128,6 +120,7 @@ class ChosenCells:
     cells: dict[str, CellGenotype]
     text: str
     parameters: int | None
+    decision: SearchDecision | None = None
 
 
 @dataclass(frozen=True)
@@ -155,8 +148,30 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Data:
+    """The images of a run, from environment.json; None for what is not recorded.
+
+    Attributes:
+        source: Kind of source, such as npz.
+        label: Name of the file or folder, or of the tfds data set; empty for a source
+            that needs none.
+        image_shape: `(H, W, C)`; empty where it is not recorded.
+    """
+
+    source: str
+    label: str
+    num_train: int | None
+    num_test: int | None
+    num_classes: int | None
+    image_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Artefacts:
-    """What a working directory holds; None stands for a missing artefact."""
+    """What a working directory holds; None stands for a missing artefact.
+
+    `notes` are sentences on what was left out and on what is not known of all that.
+    """
 
     config: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
@@ -166,6 +181,8 @@ class Artefacts:
     retrain: tuple[LogRow, ...] | None = None
     memory: Memory | None = None
     summary: Summary | None = None
+    data: Data | None = None
+    notes: tuple[str, ...] = ()
 
 
 def finite(number: float | None) -> float | None:
@@ -186,6 +203,7 @@ def _figures(field: Field, proxies: tuple[str, ...]) -> dict[str, float | None]:
 
 
 def _operation(row: Field, proxies: tuple[str, ...], rounds: int) -> Operation:
+    offered = row.get("offered")
     operation = Operation(
         cell=row["cell"].text(),
         edge=row["edge"].integer(),
@@ -200,7 +218,10 @@ def _operation(row: Field, proxies: tuple[str, ...], rounds: int) -> Operation:
         round=row["round"].integer(),
         margin=_number(row.get("margin")),
         reason=optional_text(row.get("reason")),
+        offered=offered is None or offered.flag(),
     )
+    if operation.kept and not operation.offered:
+        raise row["kept"].error("must be false, because pruning did not start with it")
     if operation.round > rounds:
         raise row["round"].error(f"must be at most {rounds}, the number of rounds")
     if operation.score is not None and not operation.round:
@@ -257,62 +278,17 @@ def _pruning(root: Field) -> Pruning:
         peak_memory_bytes=_number(root.get("peak_memory_bytes")),
         operations=operations,
     )
-    if pruning.total != len(operations):
-        raise root["total"].error(f"must be the {len(operations)} operations listed")
+    offered = sum(operation.offered for operation in operations)
+    if pruning.total != offered:
+        raise root["total"].error(
+            f"must be the {offered} operations listed that pruning started with"
+        )
     if (pruning.level, pruning.keep, pruning.budget) == (None, None, None):
         raise root["level"].error("is null, and there is no keep or budget either")
     marked = sum(operation.kept for operation in operations)
     if pruning.kept != marked:
         raise root["kept"].error(f"must be the {marked} operations marked as kept")
     return pruning
-
-
-def _log_row(row: Field) -> LogRow:
-    values = {
-        key: member.number()
-        for key, member in row.items()
-        if key not in ("step", "alphas") and member.value is not None
-    }
-    return LogRow(row["step"].integer(), values)
-
-
-def _probability(field: Field) -> float:
-    """A probability, where strict JSON has null for NaN."""
-    return math.nan if field.value is None else field.number()
-
-
-def _alphas(row: Field) -> dict[str, tuple[tuple[float, ...], ...]]:
-    return {
-        cell: tuple(
-            tuple(_probability(member) for member in edge.elements())
-            for edge in edges.elements()
-        )
-        for cell, edges in row["alphas"].items()
-    }
-
-
-def _by_step(rows: tuple[LogRow, ...]) -> tuple[LogRow, ...]:
-    """One row a step, by step; a run that was resumed repeats some, the last wins."""
-    merged: dict[int, dict[str, float]] = {}
-    for row in rows:
-        merged[row.step] = {**merged.get(row.step, {}), **row.values}
-    return tuple(LogRow(step, merged[step]) for step in sorted(merged))
-
-
-def _search(fields: tuple[Field, ...]) -> SearchLog:
-    alphas = {}
-    shapes = []
-    for row in fields:
-        cells = alphas[row["step"].integer()] = _alphas(row)
-        shapes.append({name: [len(e) for e in edges] for name, edges in cells.items()})
-        if shapes[-1] != shapes[0]:
-            raise row["alphas"].error("must have the shape of the first row's alphas")
-    rows = _by_step(tuple(_log_row(row) for row in fields))
-    return SearchLog(rows, tuple(alphas[row.step] for row in rows))
-
-
-def _retrain(fields: tuple[Field, ...]) -> tuple[LogRow, ...]:
-    return _by_step(tuple(_log_row(row) for row in fields))
 
 
 def _choice(pair: Field) -> tuple[str, int]:
@@ -336,6 +312,7 @@ def _genotype(root: Field) -> ChosenCells:
         cells=cells,
         text=root["text"].text(),
         parameters=optional_integer(root.get("parameters")),
+        decision=read_decision(root.get("decision")),
     )
 
 
@@ -365,35 +342,57 @@ def _summary(root: Field) -> Summary:
     )
 
 
-def _one(path: Path, build: Callable[[Field], T]) -> T | None:
-    field = read_json(path)
-    return None if field is None else build(field)
+def _data(root: Field) -> Data | None:
+    field = root.get("data")
+    if field is None:
+        return None
+    source = optional_text(field.get("source"))
+    label = optional_text(field.get(_LABELS.get(source, "")))
+    shape = field.get("image_shape")
+    return Data(
+        source=source,
+        label=label if source == "tfds" else PurePath(label).name,
+        num_train=optional_integer(field.get("num_train")),
+        num_test=optional_integer(field.get("num_test")),
+        num_classes=optional_integer(field.get("num_classes")),
+        image_shape=tuple(size.integer() for size in shape.elements()) if shape else (),
+    )
 
 
-def _many(path: Path, build: Callable[[tuple[Field, ...]], T]) -> T | None:
-    fields = read_json_lines(path)
-    # A log without a row yet says no more than a log that does not exist.
-    return build(fields) if fields else None
+def _built(root: Field | None, build: Callable[[Field], T]) -> T | None:
+    return None if root is None else build(root)
 
 
 def read_artefacts(workdir: Path) -> Artefacts:
     """Reads every artefact that a working directory holds.
 
+    Damaged rows of logs are left out; `notes` of the result count them.
+
     Raises:
-      WorkdirError: the directory does not exist, or an artefact is malformed; the
-        message names the file and the line.
+      WorkdirError: the directory does not exist, an artefact is malformed (the message
+        names the file and the line), or artefacts do not belong together.
     """
     if not workdir.is_dir():
         raise WorkdirError(
             f"no working directory {str(workdir)!r}; 'nas-jax run' makes one"
         )
+    names = ("config", "environment", "prune", "genotype", "memory", "summary")
+    files = [f"{name}.json" for name in (*names, "retrain")]
+    roots = {name: read_json(workdir / name) for name in files}
+    search, searched = read_search(workdir / "search.jsonl")
+    retrain, retrained = read_retraining(workdir / "retrain.jsonl")
+    logs = {"search.jsonl": searched, "retrain.jsonl": retrained}
+    notes = consistency.check(roots, logs)
+    config, environment, pruning, genotype, memory, summary, _ = roots.values()
     return Artefacts(
-        config=_one(workdir / "config.json", members),
-        environment=_one(workdir / "environment.json", members),
-        pruning=_one(workdir / "prune.json", _pruning),
-        search=_many(workdir / "search.jsonl", _search),
-        genotype=_one(workdir / "genotype.json", _genotype),
-        retrain=_many(workdir / "retrain.jsonl", _retrain),
-        memory=_one(workdir / "memory.json", _memory),
-        summary=_one(workdir / "summary.json", _summary),
+        config=_built(config, members),
+        environment=_built(environment, members),
+        pruning=_built(pruning, _pruning),
+        search=search,
+        genotype=_built(genotype, _genotype),
+        retrain=retrain,
+        memory=_built(memory, _memory),
+        summary=_built(summary, _summary),
+        data=_built(environment, _data),
+        notes=tuple(notes),
     )

@@ -16,9 +16,11 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, Formatter, MaxNLocator
 
-from nas_jax.report.artefacts import LogRow, finite
+from nas_jax.report.artefacts import finite
+from nas_jax.report.formats import tick_texts
+from nas_jax.report.logs import LogRow
 
 _STAND_INS = {
     "#010101": "ink",
@@ -106,6 +108,9 @@ def line_chart(
                 solid_capstyle="round",
             )
         _dress(axes, as_percent)
+        epochs = {epoch for item in curves for epoch in item.x}
+        if len(epochs) == 1:
+            axes.xaxis.set_major_locator(FixedLocator(list(epochs)))
         stream = io.StringIO()
         FigureCanvasSVG(figure).print_svg(
             stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -113,8 +118,19 @@ def line_chart(
     return _inline(stream.getvalue(), label, identifier)
 
 
-def _percent(value: float, _: int | None) -> str:
-    return f"{100 * value:.4g}%"
+class _Ticks(Formatter):
+    """Labels that tell any two ticks apart."""
+
+    def __init__(self, as_percent: bool) -> None:
+        self._scale, self._unit = (100, "%") if as_percent else (1, "")
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        return self.format_ticks([value])[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """All labels of an axis."""
+        ticks = [self._scale * float(value) for value in values]
+        return tick_texts(ticks, self._unit) if ticks else []
 
 
 def _dress(axes: matplotlib.axes.Axes, as_percent: bool) -> None:
@@ -132,10 +148,11 @@ def _dress(axes: matplotlib.axes.Axes, as_percent: bool) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("epoch", color=_COLOUR["soft"], loc="right", labelpad=2)
     axes.margins(x=0.015, y=0.07)
+    axes.xaxis.set_major_formatter(_Ticks(as_percent=False))
+    axes.yaxis.set_major_formatter(_Ticks(as_percent))
     if as_percent:
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent))
-        top = axes.get_ylim()[1]
-        axes.set_ylim(top=min(top, 1.02))
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, -0.02), min(top, 1.02))
     axes.set_facecolor("none")
     axes.figure.patch.set_visible(False)
 
@@ -160,9 +177,15 @@ def _inline(svg: str, label: str, identifier: str) -> Markup:
     # The page's own font takes over; only the size stays matplotlib's.
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)
-    svg = re.sub(
+    # In tags alone: what stands between them is read by people.
+    svg = re.sub(r"<[^>]*>", lambda m: _rounded(m.group()), svg)
+    return Markup(re.sub(r">\s+<", "><", svg))
+
+
+def _rounded(tag: str) -> str:
+    """A tag whose coordinates have at most two decimals."""
+    return re.sub(
         r"-?\d+\.\d{3,}",
         lambda m: f"{float(m.group()):.2f}".rstrip("0").rstrip("."),
-        svg,
+        tag,
     )
-    return Markup(re.sub(r">\s+<", "><", svg))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas_jax.report.artefacts import Artefacts, Memory, Pruning, finite
+from nas_jax.report.artefacts import Artefacts, Data, Memory, Pruning, finite
 from nas_jax.report.formats import (
     change,
     count,
@@ -13,6 +13,7 @@ from nas_jax.report.formats import (
     percent,
     wilson_interval,
 )
+from nas_jax.report.search_decision import SearchDecision
 from nas_jax.report.strategies import meaning_of, target, warned
 
 
@@ -35,10 +36,11 @@ class Stage:
 
 
 def run_name(artefacts: Artefacts) -> str:
-    """The experiment's name, from the summary or the config."""
-    if artefacts.summary is not None and artefacts.summary.name:
-        return artefacts.summary.name
-    return str((artefacts.config or {}).get("name") or "experiment")
+    """The experiment's name, and that of its images where they are the user's own."""
+    summary, data = artefacts.summary, artefacts.data
+    name = summary.name if summary is not None else ""
+    name = name or str((artefacts.config or {}).get("name") or "experiment")
+    return f"{name}: {data.label}" if data is not None and data.label else name
 
 
 def final_accuracy(artefacts: Artefacts) -> float | None:
@@ -89,12 +91,32 @@ def _accuracy_fact(accuracy: float, number: int | None) -> Fact:
     )
 
 
+def _data_fact(data: Data) -> Fact:
+    """Which images, how many, of how many classes, how large."""
+    split = {"for training": data.num_train, "to test": data.num_test}
+    known = {use: number for use, number in split.items() if number is not None}
+    parts = [" ".join(filter(None, (data.source, data.label)))]
+    parts.append(", ".join(f"{number:,} {use}" for use, number in known.items()))
+    if data.num_classes is not None:
+        parts.append(f"{data.num_classes:,} classes")
+    parts.append(" × ".join(map(str, data.image_shape)))
+    value = f"{sum(known.values()):,} images" if known else "images"
+    return Fact("Data", value, "; ".join(filter(None, parts)))
+
+
 def _pruning_fact(pruning: Pruning) -> Fact:
     share = percent(pruning.kept / pruning.total, 0)
     note = f"{share} kept; {meaning_of(pruning.strategy).title}, {target(pruning)}"
+    if pruning.kept == pruning.total:
+        note = f"nothing was pruned; {note}"
     if pruning.warnings:
         note += f"; {warned(pruning)}"
     return Fact("Operations kept", f"{pruning.kept} of {pruning.total}", note)
+
+
+def _decision_fact(found: SearchDecision) -> Fact:
+    note = "mostly chance, see Cells found" if found.warning else "more than chance"
+    return Fact("Genes decided", f"{found.decided} of {found.genes}", note)
 
 
 def headline(artefacts: Artefacts) -> list[Fact]:
@@ -104,12 +126,17 @@ def headline(artefacts: Artefacts) -> list[Fact]:
     if accuracy is not None:
         number = artefacts.summary.num_test if artefacts.summary else None
         facts.append(_accuracy_fact(accuracy, number))
+    if artefacts.data is not None:
+        facts.append(_data_fact(artefacts.data))
     size = parameters(artefacts)
     if size is not None:
         facts.append(Fact("Parameters", count(size), "of the retrained network"))
     pruning = artefacts.pruning
     if pruning is not None and pruning.total:
         facts.append(_pruning_fact(pruning))
+    chosen = artefacts.genotype
+    if chosen is not None and chosen.decision is not None and chosen.decision.genes:
+        facts.append(_decision_fact(chosen.decision))
     memory = artefacts.memory
     if memory is not None:
         before, after = peaks(memory)

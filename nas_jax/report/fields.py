@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nas_jax.errors import WorkdirError
 
+T = TypeVar("T")
+
+# To remove it would hide what the rest of the folder was made beside.
+_REMEDY = "put back the file as it was written, or run again in a new --workdir"
 _DECODER = json.JSONDecoder()
 _SPACE = " \t\n\r"
 
@@ -69,13 +73,14 @@ class Field:
 
     def error(self, message: str) -> WorkdirError:
         """An error that names the file, the line and the field."""
+        return WorkdirError(f"{self.where()} {message}; {_REMEDY}")
+
+    def where(self) -> str:
+        """The file, the line and the field, for a message."""
         line = self.source.first_line + line_of(self.source.text, self.path) - 1
         steps = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path)
-        where = "".join(steps).lstrip(".")
-        return WorkdirError(
-            f"{self.source.name}, line {line}: {where or 'the value'} {message}; "
-            "write the artefact again or remove the file"
-        )
+        name = "".join(steps).lstrip(".") or "the value"
+        return f"{self.source.name}, line {line}: {name}"
 
     def _expect(self, wanted: str, ok: bool) -> None:
         if not ok:
@@ -135,8 +140,7 @@ def _parse(source: Source) -> Field:
     except json.JSONDecodeError as error:
         line = source.first_line + error.lineno - 1
         raise WorkdirError(
-            f"{source.name}, line {line}: not valid JSON ({error.msg}); "
-            "write the artefact again or remove the file"
+            f"{source.name}, line {line}: not valid JSON ({error.msg}); {_REMEDY}"
         ) from error
 
 
@@ -146,8 +150,7 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = path.read_bytes().count(b"\n", 0, error.start) + 1
         raise WorkdirError(
-            f"{path.name}, line {line}: not UTF-8 text; "
-            "write the artefact again or remove the file"
+            f"{path.name}, line {line}: not UTF-8 text; {_REMEDY}"
         ) from error
 
 
@@ -162,17 +165,26 @@ def read_json(path: Path) -> Field | None:
     return _parse(Source(path.name, _read_text(path)))
 
 
-def read_json_lines(path: Path) -> tuple[Field, ...] | None:
-    """The values of a JSON-lines file, or None if there is no such file.
+def read_json_lines(
+    path: Path, build: Callable[[Field], T]
+) -> tuple[tuple[T, ...], int]:
+    """Reads a JSON-lines file, which may be missing.
 
-    Raises:
-      WorkdirError: a line is not JSON; names the file and the line.
+    Args:
+      path: the file.
+      build: makes a row of a line's value; raises WorkdirError where it is damaged.
+
+    Returns:
+      The rows, and the number of lines that were left out because they are damaged.
     """
-    if not path.is_file():
-        return None
-    lines = _read_text(path).split("\n")
-    return tuple(
-        _parse(Source(path.name, line, number))
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    )
+    rows, damaged = [], 0
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            text = line.decode("utf-8")
+            rows.append(build(_parse(Source(path.name, text, number))))
+        except (UnicodeDecodeError, WorkdirError):
+            damaged += 1
+    return tuple(rows), damaged

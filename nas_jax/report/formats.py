@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 
 _MIB = 2**20
 
@@ -61,6 +63,33 @@ def score(number: float | None, digits: int = 3) -> str:
         return "–"
     text = f"{number:.{digits}g}"
     return text.replace("-", "−")
+
+
+def tick_texts(ticks: Sequence[float], unit: str = "") -> list[str]:
+    """Labels of an axis in as few digits as say where each tick is, so all differ.
+
+    Args:
+      ticks: values in ascending order.
+      unit: what follows each number, such as `%`.
+    """
+    steps = [b - a for a, b in itertools.pairwise(ticks)]
+    # A tick that stands alone is told to a thousandth of itself.
+    near = min((step for step in steps if step > 0), default=0.0)
+    near = (near or max(map(abs, ticks), default=0.0)) / 1e3
+    for digits in range(1, 18):
+        texts = [f"{tick:.{digits}g}" for tick in ticks]
+        if all(
+            abs(float(text) - tick) <= near
+            for text, tick in zip(texts, ticks, strict=True)
+        ):
+            break
+    return [_plain(text).replace("-", "−") + unit for text in texts]
+
+
+def _plain(text: str) -> str:
+    """`2e+01` as `20`; only what is too long to read keeps its exponent."""
+    long = not 1e-5 < abs(float(text)) < 1e7
+    return text if "e" not in text or long else f"{float(text):.15g}"
 
 
 def wilson_interval(fraction: float, number: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 import nas_jax
 from nas_jax.report import sections
-from nas_jax.report.artefacts import Artefacts, read_artefacts
+from nas_jax.report.artefacts import Artefacts, Pruning, read_artefacts
 from nas_jax.report.facts import final_accuracy, headline, run_name, stages
 from nas_jax.report.formats import percent
 from nas_jax.report.pruning_section import pruning_section
@@ -19,6 +19,16 @@ from nas_jax.report.shapes import find_shapes
 from nas_jax.report.strategies import meaning_of
 from nas_jax.report.style import KINDS, palette_css
 from nas_jax.spaces import SearchSpace
+
+
+def _offered(pruning: Pruning) -> str:
+    """What pruning started with: a whole space or a part of one."""
+    if pruning.total == len(pruning.operations):
+        return f"{pruning.total} operations of the {pruning.space} space"
+    return (
+        f"the {pruning.total} operations that it started with, a part of the "
+        f"{pruning.space} space"
+    )
 
 
 def _lead(artefacts: Artefacts) -> str:
@@ -30,8 +40,7 @@ def _lead(artefacts: Artefacts) -> str:
         if pruning.strategy == "random":
             how = "A random draw"
         sentences.append(
-            f"{how} kept {pruning.kept} of {pruning.total} operations of "
-            f"the {pruning.space} space"
+            f"{how} kept {pruning.kept} of {_offered(pruning)}"
             + (
                 ", and one-shot search chose the cells from them."
                 if artefacts.genotype is not None
@@ -61,6 +70,7 @@ def render(artefacts: Artefacts, space: SearchSpace | None = None) -> str:
     context = {
         "name": run_name(artefacts),
         "lead": _lead(artefacts),
+        "notes": artefacts.notes,
         "facts": headline(artefacts),
         "version": nas_jax.__version__,
         "palette": Markup(palette_css()),
@@ -103,8 +113,8 @@ def write_report(workdir: Path, space: SearchSpace | None = None) -> Path:
       The path of the page.
 
     Raises:
-      WorkdirError: the directory does not exist, or an artefact is malformed; nothing
-        is written then.
+      WorkdirError: the directory does not exist, an artefact is malformed, or
+        artefacts do not belong together; nothing is written then.
     """
     text = render(read_artefacts(Path(workdir)), space)
     path = Path(workdir) / "report.html"

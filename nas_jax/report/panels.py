@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from nas_jax.report.artefacts import SearchLog
+from nas_jax.report.logs import SearchLog
 from nas_jax.report.shapes import CellShape, Gene
 from nas_jax.report.style import dash_of, kind_of, label_of
 from nas_jax.report.svg import fixed, picture, tag
@@ -61,6 +61,18 @@ def line_path(xs: Sequence[float], ys: Sequence[float | None]) -> str:
     return "".join(commands)
 
 
+def lone_points(
+    xs: Sequence[float], ys: Sequence[float | None]
+) -> list[tuple[float, float]]:
+    """The points without a neighbour, of which a path shows nothing."""
+    padded = [None, *ys, None]
+    return [
+        (x, y)
+        for i, (x, y) in enumerate(zip(xs, ys, strict=True))
+        if y is not None and padded[i] is None and padded[i + 2] is None
+    ]
+
+
 def _panel(
     shape: CellShape,
     edge: int,
@@ -70,9 +82,10 @@ def _panel(
     chosen: str | None,
 ) -> Markup:
     """One edge's panel; `series[t]` has the edge's probabilities at time t."""
-    span = (times[-1] - times[0]) or 1.0
+    span = times[-1] - times[0]
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-    xs = [_LEFT + wide * (time - times[0]) / span for time in times]
+    # A single time stands in the middle.
+    xs = [_LEFT + wide * ((t - times[0]) / span if span else 0.5) for t in times]
 
     def height(value: float) -> float | None:
         return (
@@ -96,16 +109,23 @@ def _panel(
     parts.append(tag("path", class_="rule", d=f"M{_LEFT:g} {middle:g}h{wide:g}"))
     for index in sorted(live, key=lambda index: shape.operations[index] == chosen):
         operation = shape.operations[index]
-        d = line_path(xs, [height(row[index]) for row in series])
+        ys = [height(row[index]) for row in series]
+        kind = f"op-{kind_of(operation).key}"
         bold = " chosen" if operation == chosen else ""
         line = tag(
             "path",
             tag("title", operation),
-            class_=f"line op-{kind_of(operation).key}{bold}",
+            class_=f"line {kind}{bold}",
             stroke_dasharray=dash_of(operation, shape.operations) or None,
-            d=d,
+            d=line_path(xs, ys),
         )
         parts.append(line)
+        for x, y in lone_points(xs, ys):
+            title = tag("title", operation)
+            radius = 3.2 if bold else 2.4
+            parts.append(
+                tag("circle", title, class_=f"lone {kind}", cx=x, cy=y, r=radius)
+            )
     ending = ", ".join(
         f"{shape.operations[index]} {series[-1][index]:.2f}" for index in live
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nas_jax.report import heatmap, strategies
-from nas_jax.report.artefacts import Pruning
+from nas_jax.report.artefacts import Operation, Pruning
 from nas_jax.report.decisions import Decision, decide
 from nas_jax.report.formats import score
 from nas_jax.report.shapes import shapes_of_pruning
@@ -18,11 +19,12 @@ FIRST_WARNINGS = 4
 
 def pruning_section(pruning: Pruning) -> Context:
     """Sentences, warnings, heat maps and the table of scores."""
-    decisions = decide(pruning.operations)
-    scales = heatmap.scales_by_round(pruning.operations)
+    offered = [row for row in pruning.operations if row.offered]
+    decisions = decide(offered)
+    scales = heatmap.scales_by_round(offered)
     maps = []
     for index, shape in enumerate(shapes_of_pruning(pruning).values()):
-        rows = [row for row in pruning.operations if row.cell == shape.name]
+        rows = [row for row in offered if row.cell == shape.name]
         picture = heatmap.heat_map(shape, rows, scales, f"hatch{index}")
         kept = sum(row.kept for row in rows)
         maps.append(
@@ -30,7 +32,7 @@ def pruning_section(pruning: Pruning) -> Context:
         )
     return {
         "maps": maps,
-        "legend": heatmap.legend(scales, "hatch0", pruning.operations),
+        "legend": heatmap.legend(scales, "hatch0", offered),
         "meaning": strategies.meaning_of(pruning.strategy),
         "diverging": any(scale.diverging for scale in scales.values()),
         "course": strategies.course(pruning),
@@ -41,7 +43,7 @@ def pruning_section(pruning: Pruning) -> Context:
         "more_warnings": pruning.warnings[FIRST_WARNINGS:],
         "proxies": pruning.proxies,
         "rows": [_table_row(decision, pruning) for decision in decisions],
-        "reasons": _reasons(pruning),
+        "reasons": _reasons(offered),
         "close": sum(d.close for d in decisions),
         "judged": sum(d.margin is not None for d in decisions),
         "repeats": pruning.repeats,
@@ -58,10 +60,10 @@ def _rescored(pruning: Pruning) -> bool:
     return len(scored) > len(set(scored))
 
 
-def _reasons(pruning: Pruning) -> list[str]:
+def _reasons(rows: Sequence[Operation]) -> list[str]:
     """Why operations have no score, each reason with the operations' names."""
     names: dict[str, dict[str, None]] = {}
-    for row in pruning.operations:
+    for row in rows:
         if row.reason:
             names.setdefault(row.reason, {})[row.name] = None
     return [f"{', '.join(found)} ({reason})" for reason, found in names.items()]

@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from nas_jax.errors import DataError, WorkdirError
-from nas_jax.report.formats import count
+from nas_jax.report.formats import count, tick_texts
 from nas_jax.report.style import palette_css
 from nas_jax.report.svg import fixed, picture, tag
-from nas_jax.tabular import Correlation
+from nas_jax.tabular import FEWEST, Correlation
 
 _WIDTH, _HEIGHT = 640.0, 440.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 14.0, 62.0, 62.0
@@ -44,10 +44,11 @@ def axis_range(values: np.ndarray) -> tuple[float, float]:
 
 def interval_text(name: str, found: Correlation) -> str:
     """A correlation with its interval: `ρ = 0.811 [0.803, 0.819]`; a true minus."""
+    lacking = found.lacks_interval
     if not np.isfinite(found.value):
-        return f"{name} undefined"
-    text = f"{name} = {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-    return text.replace("-", "−")
+        return f"{name} {lacking}"
+    interval = f"({lacking})" if lacking else f"[{found.low:.3f}, {found.high:.3f}]"
+    return f"{name} = {found.value:.3f} {interval}".replace("-", "−")
 
 
 def scatter(
@@ -97,12 +98,16 @@ def scatter(
     beyond = int(np.sum((_clip(x, range_x) != x) | (_clip(y, range_y) != y)))
     title = f"{score_name} against {accuracy_name}"
     figures = f"Spearman {interval_text('ρ', rho)}, Kendall {interval_text('τ', tau)}"
-    notes = [
-        f"{count(len(x))} architectures",
-        f"{100 * rho.level:g}% intervals in brackets",
-    ]
+    notes = [f"{count(len(x))} architectures"]
     if failed:
-        notes.insert(1, f"{count(failed)} more failed")
+        notes.append(f"{count(failed)} more failed")
+    lacking = {rho.lacks_interval, tau.lacks_interval}
+    if "" in lacking:
+        notes.append(f"{100 * rho.level:g}% intervals in brackets")
+    if "too few" in lacking:
+        notes.append(f"an interval needs {FEWEST}")
+    if "no spread" in lacking:
+        notes.append("every resample ranks alike")
     if beyond:
         notes.append(f"{count(beyond)} beyond an axis, drawn at its end")
     parts = [
@@ -182,17 +187,14 @@ def _ticks(ends: tuple[float, float], number: int) -> list[float]:
     return [float(tick) for tick in found if ends[0] <= tick <= ends[1]]
 
 
-def _tick_text(tick: float) -> str:
-    return f"{tick:.6g}".replace("-", "−")
-
-
 def _axis_x(ends: tuple[float, float], label: str) -> list[Markup]:
     bottom = _HEIGHT - _BOTTOM
     parts = [_line(f"M{_LEFT:g} {bottom:g}H{_WIDTH - _RIGHT:g}", "soft")]
     ticks = _ticks(ends, 7)
-    for tick, x in zip(ticks, _across(np.array(ticks), ends), strict=True):
+    places = _across(np.array(ticks), ends)
+    for text, x in zip(tick_texts(ticks), places, strict=True):
         parts.append(_line(f"M{fixed(x)} {bottom:g}v5", "soft"))
-        parts.append(_text(_tick_text(tick), x, bottom + 19, "soft", "middle"))
+        parts.append(_text(text, x, bottom + 19, "soft", "middle"))
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     return [*parts, _text(label, middle, bottom + 42, "ink", "middle")]
 
@@ -200,9 +202,9 @@ def _axis_x(ends: tuple[float, float], label: str) -> list[Markup]:
 def _axis_y(ends: tuple[float, float], label: str) -> list[Markup]:
     parts = []
     ticks = _ticks(ends, 6)
-    for tick, y in zip(ticks, _up(np.array(ticks), ends), strict=True):
+    for text, y in zip(tick_texts(ticks), _up(np.array(ticks), ends), strict=True):
         parts.append(_line(f"M{_LEFT:g} {fixed(y)}H{_WIDTH - _RIGHT:g}", "line"))
-        parts.append(_text(_tick_text(tick), _LEFT - 8, y + 4, "soft", "end"))
+        parts.append(_text(text, _LEFT - 8, y + 4, "soft", "end"))
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
     turned = tag(
         "g",

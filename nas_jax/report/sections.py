@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas_jax.report import cells, panels
-from nas_jax.report.artefacts import Artefacts, LogRow, SearchLog
+from nas_jax.report.artefacts import Artefacts
 from nas_jax.report.charts import Curve, curve, line_chart
 from nas_jax.report.facts import final_accuracy, peaks, stages
 from nas_jax.report.formats import change, duration, mebibytes, percent
+from nas_jax.report.logs import LogRow, SearchLog
 from nas_jax.report.shapes import (
     CellShape,
     Gene,
@@ -254,13 +255,11 @@ def time_section(artefacts: Artefacts) -> Context:
 def reproduce_section(artefacts: Artefacts) -> Context:
     """Command, seeds, environment and config."""
     environment = dict(artefacts.environment or {})
-    command = environment.pop("command", None)
+    command = _command(environment)
     earlier = environment.pop("earlier", None)
-    if isinstance(command, list):
-        command = shlex.join(str(part) for part in command)
     config = artefacts.config
     return {
-        "command": "" if command is None else str(command),
+        "command": command,
         "resumed": len(earlier) if isinstance(earlier, list) else 0,
         "seeds": _seeds(artefacts),
         "environment": _flatten(environment),
@@ -268,6 +267,17 @@ def reproduce_section(artefacts: Artefacts) -> Context:
         if config is None
         else json.dumps(config, indent=2, ensure_ascii=False),
     }
+
+
+def _command(environment: dict[str, Any]) -> str:
+    """Takes out what was typed and where, as a line for a shell; empty for nothing."""
+    command = environment.pop("command", None)
+    folder = environment.pop("working_directory", None)
+    if isinstance(command, list):
+        command = shlex.join(str(part) for part in command)
+    if not command:
+        return ""
+    return f"cd {shlex.quote(str(folder))} && {command}" if folder else str(command)
 
 
 def _seeds(artefacts: Artefacts) -> list[tuple[str, str]]:

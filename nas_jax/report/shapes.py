@@ -10,8 +10,8 @@ from nas_jax.report.artefacts import (
     CellGenotype,
     ChosenCells,
     Pruning,
-    SearchLog,
 )
+from nas_jax.report.logs import SearchLog
 from nas_jax.spaces import SPACES, SearchSpace, get_space
 
 

@@ -15,6 +15,7 @@ _INDENT = 20
 def _printable(text: str) -> str:
     """Plain ASCII without control characters, so no terminal is led astray."""
     plain = text.replace("→", "->").replace("−", "-").replace("…", "...")
+    plain = plain.replace("×", "x")
     return "".join(c if " " <= c <= "~" else "?" for c in plain)
 
 
@@ -33,7 +34,8 @@ def summary_text(workdir: Path) -> str:
     """A few lines of plain ASCII: the headline figures and the genotype.
 
     Raises:
-      WorkdirError: the directory does not exist, or an artefact is malformed.
+      WorkdirError: the directory does not exist, an artefact is malformed, or
+        artefacts do not belong together.
     """
     artefacts = read_artefacts(workdir)
     lines = [_printable(run_name(artefacts))]
@@ -44,6 +46,10 @@ def summary_text(workdir: Path) -> str:
         lines.append(
             f"  {'genotype':<{_INDENT - 2}}{_printable(artefacts.genotype.text)}"
         )
+        decision = artefacts.genotype.decision
+        if decision is not None and decision.warning:
+            lines.append(_line("warning", decision.warning))
     if len(lines) == 1:
         lines.append("  no stage has finished yet")
+    lines += [_line("note", note) for note in artefacts.notes]
     return "\n".join(lines) + "\n"

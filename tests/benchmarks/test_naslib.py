@@ -51,6 +51,10 @@ def test_files_are_read_and_compared(tmp_path: Path) -> None:
     assert snip["naslib_with_accuracy"] == pytest.approx(0.5)
     # One architecture is left that neither failed on.
     assert zen["failed"] == 1 and zen["with_naslib"] is None
+    # Of a single value there is no correlation, and JSON has no NaN.
+    tied = {name: {"snip": 1.0} for name in scores}
+    (snip,) = naslib.compare(tied, read, accuracies)
+    assert snip["with_naslib"] is None and snip["with_accuracy"] is None
 
 
 def test_architectures_are_drawn_without_replacement(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -304,6 +305,16 @@ def genotype_json(space: SearchSpace, last: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def made_from(stage: str, **inputs: Any) -> dict[str, Any]:
+    """What a stage's artefact might record; its digest is that of the inputs."""
+    known = {"seed": 0, "data": sha("images"), **inputs, "config": {stage: {}}}
+    return {"digest": sha(json.dumps(known)), "from": known}
+
+
 def _memory(peak: int) -> dict[str, int]:
     return {
         "temp_bytes": int(0.93 * peak),
@@ -320,21 +331,32 @@ def fill(
     space: SearchSpace | None = None,
     steps: int = 120,
     epochs: int = 30,
-    **pruned: Any,
+    **pruning: Any,
 ) -> Path:
     """Writes every artefact of a finished run into `workdir`.
 
-    What is in `pruned` goes to `prune_json`.
+    What is in `pruning` goes to `prune_json`.
     """
     rng = np.random.default_rng(seed)
     space = darts_space() if space is None else space
-    prune = prune_json(space, rng, **pruned)
+    prune = prune_json(space, rng, **pruning)
     rows = search_rows(space, prune, rng, steps)
     genotype = genotype_json(space, rows[-1])
+    whole, left = sha("whole space"), sha("what pruning left")
+    pruned = made_from("prune", mask=whole)
+    searched = made_from("search", mask=left)
+    measured = made_from("search", mask=left, start=whole)
+    retrained = made_from("retrain", genotype=genotype["text"])
+    prune |= {"mask_sha256": left, "made_from": pruned}
+    genotype["made_from"] = searched
+    trained = retrain_rows(rng, epochs)
+    for log, made in ((rows, searched), (trained, retrained)):
+        for row in log:
+            row["made_from"] = made["digest"]
     write_json(workdir / "prune.json", prune)
     write_lines(workdir / "search.jsonl", rows)
     write_json(workdir / "genotype.json", genotype)
-    write_lines(workdir / "retrain.jsonl", retrain_rows(rng, epochs))
+    write_lines(workdir / "retrain.jsonl", trained)
     write_json(
         workdir / "memory.json",
         {
@@ -345,6 +367,7 @@ def fill(
             "channels": 16,
             "layers": 8,
             "dtype": "float32",
+            "made_from": measured,
         },
     )
     seconds = {"prune": 79.1, "search": 612.4, "retrain": 1405.0, "total": 2161.7}
@@ -360,6 +383,12 @@ def fill(
             "name": "digits_darts",
             "seed": 0,
             "num_test": 360,
+            "stages": {
+                "prune": pruned["digest"],
+                "search": searched["digest"],
+                "memory": measured["digest"],
+            },
+            "made_from": retrained,
         },
     )
     write_json(
@@ -379,6 +408,17 @@ def fill(
         {
             "date": "2025-11-24T09:18:00+00:00",
             "command": ["nas-jax", "run", "--config=configs/digits.py"],
+            "working_directory": "/home/me/nas runs",
+            "data": {
+                "source": "digits",
+                "path": "",
+                "name": "",
+                "num_train": 1437,
+                "num_test": 360,
+                "num_classes": 10,
+                "image_shape": [8, 8, 1],
+                "sha256": sha("images"),
+            },
             "seed": 0,
             "nas_jax": "0.1.0",
             "git_commit": "0123456789abcdef0123456789abcdef01234567",

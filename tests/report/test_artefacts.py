@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_jax.errors import WorkdirError
+from nas_jax.report import summary_text, write_report
 from nas_jax.report.artefacts import read_artefacts
 from nas_jax.report.fields import Field, Source, line_of
 
@@ -47,14 +48,29 @@ def test_empty_log_counts_as_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["search.jsonl", "retrain.jsonl"])
-@pytest.mark.parametrize("bad", ['{"step": 3, ', "not json", '{"step": "x"}', "[1]"])
-def test_malformed_log_line_is_named(workdir: Path, file: str, bad: str) -> None:
-    lines = (workdir / file).read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize(
+    "bad", [b'{"step": 3, ', b"not json", b'{"step": "x"}', b"[1]", b'{"step": "\xff"}']
+)
+def test_damaged_row_is_left_out_and_told(workdir: Path, file: str, bad: bytes) -> None:
+    path = workdir / file
+    lines = path.read_bytes().splitlines()
+    whole = read_artefacts(workdir)
+    assert whole.notes == ()
     lines[6] = bad
-    (workdir / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with pytest.raises(WorkdirError, match=rf"^{file}, line 7: ") as caught:
-        read_artefacts(workdir)
-    assert "\n" not in str(caught.value)
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    found = read_artefacts(workdir)
+    for log, before in ((found.search, whole.search), (found.retrain, whole.retrain)):
+        rows, all_rows = (getattr(one, "rows", one) for one in (log, before))
+        damaged = log is (found.search if file == "search.jsonl" else found.retrain)
+        kept = [row for i, row in enumerate(all_rows) if not (damaged and i == 6)]
+        assert list(rows) == kept
+    note = f"1 damaged row of {file} left out"
+    assert found.notes == (note,)
+    assert note in write_report(workdir).read_text(encoding="utf-8")
+    assert f"  note              {note}\n" in summary_text(workdir)
+    lines[7] = bad
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    assert read_artefacts(workdir).notes == (f"2 damaged rows of {file} left out",)
 
 
 def test_ragged_alphas_name_the_line(workdir: Path) -> None:
@@ -64,8 +80,28 @@ def test_ragged_alphas_name_the_line(workdir: Path) -> None:
     row["alphas"]["reduce"][3].pop()
     lines[9] = json.dumps(row)
     path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(WorkdirError, match=r"search\.jsonl, line 10: alphas"):
+    with pytest.raises(WorkdirError, match=r"search\.jsonl, line 10: alphas") as caught:
         read_artefacts(workdir)
+    assert "remove" not in str(caught.value)
+
+
+def test_a_log_of_damaged_rows_alone_counts_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "search.jsonl").write_text("{\n[]\n", encoding="utf-8")
+    artefacts = read_artefacts(tmp_path)
+    assert artefacts.search is None
+    assert artefacts.notes == ("2 damaged rows of search.jsonl left out",)
+
+
+@pytest.mark.parametrize(
+    "name", ["config", "environment", "prune", "genotype", "memory", "summary"]
+)
+def test_no_advice_removes_a_file(workdir: Path, name: str) -> None:
+    path = workdir / f"{name}.json"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(WorkdirError, match=rf"^{name}\.json, line \d+: ") as caught:
+        read_artefacts(workdir)
+    assert "remove" not in str(caught.value)
+    assert "put back the file" in str(caught.value)
 
 
 def test_json_syntax_error_names_the_line(workdir: Path) -> None:

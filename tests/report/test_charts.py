@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_jax.report.artefacts import LogRow, SearchLog
 from nas_jax.report.charts import Curve, curve, line_chart, thin
-from nas_jax.report.panels import alpha_panels, line_path, nice_top, pick_rows
+from nas_jax.report.logs import LogRow, SearchLog
+from nas_jax.report.panels import (
+    alpha_panels,
+    line_path,
+    lone_points,
+    nice_top,
+    pick_rows,
+)
 from nas_jax.report.shapes import CellShape, Gene
 
 SHAPE = CellShape("normal", 1, 1, ((0, 1),), ("none", "skip_connect", "sep_conv_3x3"))
@@ -93,3 +99,52 @@ def test_panel_draws_live_operations_and_marks_the_chosen_one() -> None:
     assert heights["op-sep"] == ["63.5", "85.25"]
     (unmarked,) = alpha_panels(SHAPE, log, (), 1.0, [0, 1])
     assert "chosen" not in unmarked
+
+
+def test_one_point_is_a_dot_in_the_middle_of_its_panel() -> None:
+    log = SearchLog((LogRow(50, {}),), ({"normal": ((0.0, 0.75, 0.25),)},))
+    gene = Gene("skip_connect", 0, 1)
+    (panel,) = alpha_panels(SHAPE, log, (gene,), 1.0, [0])
+    dots = re.findall(r'<circle class="lone op-(\w+)" cx="(.*?)" cy="(.*?)" r', panel)
+    # From y = 20 (probability 1) to y = 107 (0).
+    assert dots == [("sep", "71", "85.25"), ("skip", "71", "41.75")]
+
+
+def test_points_between_gaps_are_dots() -> None:
+    assert lone_points([0, 1, 2, 3], [5, None, 6, 7]) == [(0, 5)]
+    assert lone_points([0, 1, 2], [None, 4, None]) == [(1, 4)]
+    assert lone_points([0, 1], [4, 5]) == []
+    assert lone_points([0], [None]) == []
+
+
+def labels(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+@pytest.mark.parametrize("as_percent", [False, True])
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ((0.0625,), (0.5,)),
+        ((0.125, 0.25), (0.5, 0.5001)),
+        ((1.0, 2.0), (0.97501, 0.97502)),
+        ((1000.0, 1000.5), (0.001, 0.002)),
+        ((3.0,), (0.0,)),
+        ((3.0,), (1.0,)),
+    ],
+)
+def test_no_two_ticks_have_the_same_label(
+    x: tuple[float, ...], y: tuple[float, ...], as_percent: bool
+) -> None:
+    svg = line_chart([Curve("a", "accent", x, y)], "a", "a", as_percent)
+    found = labels(svg)
+    assert len(found) == len(set(found)) > 2
+
+
+def test_labels_are_the_values_of_their_ticks() -> None:
+    item = Curve("a", "accent", (0.0, 1.0), (0.001, 0.009))
+    found = labels(line_chart([item], "a", "a", as_percent=False))
+    # Coordinates are rounded to two decimals, what is read is not.
+    assert {"0.002", "0.004", "0.006", "0.008"} <= set(found)
+    one = Curve("a", "accent", (0.0625,), (0.5,))
+    assert labels(line_chart([one], "a", "a", as_percent=True))[0] == "0.0625"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from nas_jax.errors import WorkdirError
-from nas_jax.report import write_report
+from nas_jax.report import summary_text, write_report
 from nas_jax.spaces import SearchSpace, darts_space
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -93,6 +96,7 @@ def test_headline_figures(page: Page) -> None:
     facts = re.sub(r"<[^>]+>", " ", facts[: facts.index("</dl>")])
     for shown in (
         "98.1%",
+        "1,797 images",
         "353 of 360 images",
         "95% interval 96.0 to 99.1%",
         "238,474",
@@ -118,7 +122,8 @@ def test_every_section_is_filled(page: Page) -> None:
     assert 'class="missing"' not in page.source
     assert page.source.count('class="panel"') == 28
     assert page.source.count('class="chart"') == 4
-    assert "nas-jax run --config=configs/digits.py" in page.text
+    command = "nas-jax run --config=configs/digits.py"
+    assert f"cd '/home/me/nas runs' && {command}" in page.text
     assert "in 3 repeats" in page.text
     assert "Not scored: none (never selected at discretisation)." in page.text
 
@@ -280,3 +285,109 @@ def test_resumed_run_says_so(workdir: Path) -> None:
     environment["earlier"] = [{"date": "then"}, {"date": "before"}]
     (workdir / "environment.json").write_text(json.dumps(environment), "utf-8")
     assert "resumed 2 times" in write_report(workdir).read_text(encoding="utf-8")
+
+
+def change_environment(workdir: Path, **changed: object) -> None:
+    path = workdir / "environment.json"
+    value = json.loads(path.read_text("utf-8")) | changed
+    path.write_text(json.dumps(value), "utf-8")
+
+
+OWN = {
+    "source": "npz",
+    "path": "/home/me/my_images.npz",
+    "name": "",
+    "num_train": 1437,
+    "num_test": 360,
+    "num_classes": 10,
+    "image_shape": [8, 8, 1],
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "heading", "note"),
+    [
+        (
+            OWN,
+            "digits_darts: my_images.npz",
+            "npz my_images.npz; 1,437 for training, 360 to test; 10 classes; 8 × 8 × 1",
+        ),
+        (
+            OWN | {"source": "folder", "path": "photos/cats & dogs/"},
+            "digits_darts: cats & dogs",
+            "folder cats & dogs; 1,437 for training",
+        ),
+        (
+            OWN
+            | {"source": "tfds", "path": "/tfds", "name": "cifar10_corrupted/fog_5"},
+            "digits_darts: cifar10_corrupted/fog_5",
+            "tfds cifar10_corrupted/fog_5; 1,437 for training",
+        ),
+        (OWN | {"source": "digits"}, "digits_darts", "digits; 1,437 for training"),
+        ({"source": "npz", "path": "a.npz"}, "digits_darts: a.npz", "npz a.npz"),
+    ],
+)
+def test_heading_and_headline_say_which_images(
+    workdir: Path, data: dict[str, object], heading: str, note: str
+) -> None:
+    change_environment(workdir, data=data)
+    source = write_report(workdir).read_text(encoding="utf-8")
+    assert f"<h1>{escape(heading)}</h1>" in source
+    assert f"<title>{escape(heading)} – " in source
+    assert escape(note) in source
+    lines = summary_text(workdir).splitlines()
+    assert lines[0] == heading
+    (line,) = [line for line in lines if line.startswith("  data ")]
+    assert note.split(";")[0] in line
+
+
+def test_old_folder_says_nothing_of_its_images(workdir: Path) -> None:
+    change_environment(workdir, data=None)
+    source = write_report(workdir).read_text(encoding="utf-8")
+    assert "<h1>digits_darts</h1>" in source
+    assert "<dt>Data</dt>" not in source
+    assert "  data " not in summary_text(workdir)
+
+
+def reproduced(workdir: Path) -> str:
+    source = write_report(workdir).read_text(encoding="utf-8")
+    part = source[source.index('<section id="reproduce">') :]
+    return unescape(re.findall(r"<pre class=\"wrap\">(.*?)</pre>", part)[0])
+
+
+def test_command_can_be_pasted(workdir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "it's my $HOME & co"
+    folder.mkdir()
+    command = ["nas-jax", "run", "--config.name=a 'b'", "--workdir=w"]
+    change_environment(workdir, working_directory=str(folder), command=command)
+    line = reproduced(workdir).replace("nas-jax", f"{sys.executable} -c {SHOW}")
+    shown = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert json.loads(shown.stdout) == [str(folder), *command[1:]]
+
+
+SHOW = "'import json, os, sys; print(json.dumps([os.getcwd(), *sys.argv[1:]]))'"
+
+
+def test_command_without_a_folder_stands_alone(workdir: Path) -> None:
+    change_environment(workdir, working_directory=None)
+    assert reproduced(workdir) == "nas-jax run --config=configs/digits.py"
+
+
+def test_one_logged_row_is_drawn(workdir: Path) -> None:
+    for name in ("search.jsonl", "retrain.jsonl"):
+        row = json.loads((workdir / name).read_text("utf-8").splitlines()[0])
+        row["epoch"] = 0.0625
+        (workdir / name).write_text(json.dumps(row) + "\n", "utf-8")
+    source = write_report(workdir).read_text(encoding="utf-8")
+    assert "at step 10, the only one logged" in source
+    panels = re.findall(r'<svg class="panel".*?</svg>', source)
+    assert len(panels) == 28
+    assert all(panel.count('class="lone ') == 4 for panel in panels)
+    charts = re.findall(r'(?s)<svg class="chart".*?</svg>', source)
+    assert len(charts) == 4
+    for chart in charts:
+        labels = re.findall(r"<text[^>]*>([^<]*)</text>", chart)
+        assert len(labels) == len(set(labels)) > 3
+        assert labels.count("0.0625") == 1

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nas_jax.errors import WorkdirError
 from nas_jax.report import summary_text, write_report
 
 
@@ -149,3 +150,54 @@ def test_few_warnings_are_all_in_sight(section: Any) -> None:
     assert "1 warning to read" in part
     notice = part[part.index('<div class="notice">') :]
     assert "<details>" not in notice[: notice.index("</div>")]
+
+
+def part_of_a_space(prune: dict[str, Any]) -> None:
+    """Half of each edge's operations were never there; the others are all kept."""
+    for row in prune["operations"]:
+        there = row["operation"] in ("skip_connect", "sep_conv_3x3")
+        row.update(kept=there, score=None, score_std=None, scores={}, scores_std={})
+        row.update(round=0, margin=None, reason="the edge keeps all that it has")
+        if not there:
+            row.update(offered=False, reason="not there")
+    prune.update(kept=56, total=56, kept_fraction=1.0, keep=4, rounds=0)
+    said = "nothing was pruned, all 56 operations stay: no edge has more than 4"
+    prune.update(warnings=[said])
+
+
+def test_figures_are_of_what_pruning_started_with(
+    fake: ModuleType, workdir: Path
+) -> None:
+    path = workdir / "prune.json"
+    prune = json.loads(path.read_text(encoding="utf-8"))
+    part_of_a_space(prune)
+    path.write_text(json.dumps(prune), encoding="utf-8")
+    page = write_report(workdir).read_text(encoding="utf-8")
+    assert "kept 56 of the 56 operations that it started with, a part of" in page
+    assert page.count("<span>28 of 28 operations kept</span>") == 2
+    assert "All 56 operations" in page and "not there" not in page
+    assert len(table(page)) == 56
+    assert "<li>nothing was pruned, all 56 operations stay" in page
+    text = " ".join(summary_text(workdir).split())
+    assert "operations kept 56 of 56 (nothing was pruned; 100% kept" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"total": 224}, "total must be the 56 operations listed that pruning started"),
+        ({"operations": {"kept": True}}, "kept must be false, because pruning did not"),
+    ],
+)
+def test_figures_of_what_was_not_there_are_refused(
+    workdir: Path, change: dict[str, Any], said: str
+) -> None:
+    path = workdir / "prune.json"
+    prune = json.loads(path.read_text(encoding="utf-8"))
+    part_of_a_space(prune)
+    gone = next(row for row in prune["operations"] if "offered" in row)
+    gone.update(change.pop("operations", {}))
+    prune.update(change)
+    path.write_text(json.dumps(prune), encoding="utf-8")
+    with pytest.raises(WorkdirError, match=said):
+        write_report(workdir)

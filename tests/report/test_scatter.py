@@ -65,6 +65,17 @@ def test_title_has_both_correlations_with_their_intervals() -> None:
         "2 architectures, 90% intervals in brackets",
     ]
     assert "nwot" in found[3:] and "test (%)" in found[3:]
+    few = texts(draw([1, 2], [3, 4]))
+    assert few[1:3] == [
+        "Spearman ρ = 1.000 (too few), Kendall τ = 1.000 (too few)",
+        "2 architectures, an interval needs 4",
+    ]
+    ordered = texts(draw([1, 2, 3, 4], [4, 3, 2, 1]))
+    assert ordered[1:3] == [
+        "Spearman ρ = −1.000 (no spread), Kendall τ = −1.000 (no spread)",
+        "4 architectures, every resample ranks alike",
+    ]
+    assert "interval" not in draw([5.0, 5.0], [1.0, 2.0])
     nothing = Correlation(np.nan, np.nan, np.nan, 0.95, 2, 0)
     assert interval_text("ρ", nothing) == "ρ undefined"
 

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nas_jax.errors import WorkdirError
 from nas_jax.report import summary_text
-from nas_jax.report.artefacts import Artefacts, LogRow, Summary
+from nas_jax.report.artefacts import Artefacts, Summary
 from nas_jax.report.facts import final_accuracy, stages
 from nas_jax.report.formats import (
     change,
@@ -17,8 +19,10 @@ from nas_jax.report.formats import (
     duration,
     mebibytes,
     score,
+    tick_texts,
     wilson_interval,
 )
+from nas_jax.report.logs import LogRow
 from nas_jax.report.sections import best_note
 
 
@@ -28,12 +32,13 @@ def test_summary_has_the_headline_and_the_genotype(finished: Path) -> None:
     assert text.splitlines()[0] == "digits_darts"
     for shown in (
         "98.1% (353 of 360 images",
+        "1,797 images (digits; 1,437 for training, 360 to test; 10 classes; 8 x 8 x 1)",
         "238,474",
         "112 of 224",
         "5,005 -> 772 MiB (-85%",
         "36 min 2 s",
     ):
-        assert shown in text
+        assert shown in " ".join(text.split())
     genotype = json.loads((finished / "genotype.json").read_text("utf-8"))["text"]
     assert f"genotype          {genotype}\n" in text
     wrapped = [line for line in text.splitlines() if "Genotype(" not in line]
@@ -115,6 +120,31 @@ def test_numbers_as_text() -> None:
     assert change(0, 1) == "n/a"
     assert score(-0.01234) == "−0.0123"
     assert score(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("ticks", "texts"),
+    [
+        ([0, 0.5, 1], ["0", "0.5", "1"]),
+        ([-20, 0, 20], ["−20", "0", "20"]),
+        ([0.0625], ["0.0625"]),
+        ([1 / 3], ["0.333"]),
+        ([0.0], ["0"]),
+        ([1.2345, 1.2346], ["1.2345", "1.2346"]),
+        ([0.001, 0.0015], ["0.001", "0.0015"]),
+        ([1e9, 1e9 + 0.5], ["1000000000", "1000000000.5"]),
+        ([1e30, 2e30], ["1e+30", "2e+30"]),
+        ([], []),
+    ],
+)
+def test_labels_of_ticks(ticks: list[float], texts: list[str]) -> None:
+    assert tick_texts(ticks) == texts
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 9))
+def test_labels_of_different_ticks_differ(low: float, step: float, count: int) -> None:
+    ticks = [low + i * step for i in range(count)]
+    assert len(set(tick_texts(ticks))) == len(set(ticks))
 
 
 def test_wilson_interval_of_a_worked_example() -> None:
