@@ -20,6 +20,7 @@ from nas_jax.networks import (
 )
 from nas_jax.spaces import Genotype, discretise
 from nas_jax.training.losses import loss_and_accuracy
+from nas_jax.training.mesh import check_mesh
 
 Batch = tuple[jax.Array, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -115,10 +116,17 @@ class FirstOrderDarts:
     ) -> tuple[SearchState, Metrics]:
         """One step on two batches of float images `[B, H, W, C]` and labels `[B]`.
 
+        The batches may be split over a mesh whose axes are Auto.
+
         Returns:
             The new state, and `valid_loss`, `valid_accuracy` (before the alphas move),
             `train_loss` and `train_accuracy` (before the weights move).
+
+        Raises:
+            ConfigError: An array lies on a mesh with explicit axes, or the microbatches
+                do not divide a batch.
         """
+        check_mesh(state, train_batch, valid_batch)
         params, alphas, weight_state, alpha_state, step = state
         (valid_loss, valid_accuracy), gradient = self._gradient(
             lambda alphas, batch: self._loss(params, alphas, batch), alphas, valid_batch

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from nas_jax.data import bilevel_epoch_order
+from nas_jax.data.split import check_indices
 from nas_jax.memory import MemoryUse
 from nas_jax.oneshot.first_order import OneShotAlgorithm, SearchState
 from nas_jax.spaces import Genotype
@@ -24,11 +25,13 @@ class SearchResult:
         genotype: The discretised architecture.
         probabilities: Weight of each operation `[edges, operations]` by cell name.
         state: The final state.
+        initial: The same weights before the first step, also of a resumed search.
     """
 
     genotype: Genotype
     probabilities: dict[str, np.ndarray]
     state: SearchState
+    initial: dict[str, np.ndarray]
 
 
 class SearchStep:
@@ -145,11 +148,18 @@ def search(
         on_step: Called after each step with its number from 1, metrics and state. The
             next step takes over the state's memory: copy what must outlive the call.
         on_epoch: Called after each epoch with the number of finished epochs.
+
+    Raises:
+        DataError: Indices are of no examples of `data`, or do not fill a batch.
     """
+    for indices in (weight_indices, alpha_indices):
+        check_indices(indices, data.labels.shape[0])
     key = jax.random.key(seed)
     init_key, step_key = jax.random.split(key)
-    if state is None:
-        state = algorithm.init(init_key, image_shape)
+    start = algorithm.init(init_key, image_shape)
+    initial = algorithm.probabilities(start)
+    state = start if state is None else state
+    del start  # So that a resumed search does not hold two states.
     if compiled is None:
         compiled = SearchStep(algorithm, data, augment, batch_size, image_shape)
     done = int(state.step)
@@ -168,5 +178,8 @@ def search(
         if on_epoch is not None:
             on_epoch(epoch + 1, state)
     return SearchResult(
-        algorithm.genotype(state), algorithm.probabilities(state), state
+        algorithm.genotype(state),
+        algorithm.probabilities(state),
+        state,
+        initial,
     )

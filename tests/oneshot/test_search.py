@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from nas_jax.errors import DataError
 from nas_jax.networks import Supernet
 from nas_jax.networks.cell import Remat
 from nas_jax.oneshot import (
@@ -130,6 +131,12 @@ def test_the_loss_goes_down(whole: Whole) -> None:
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
         assert probabilities.shape == result.state.alphas[name].shape
     assert result.genotype == algorithm(FULL).genotype(result.state)
+    # DARTS' start: nearly even.
+    for probabilities in result.initial.values():
+        np.testing.assert_allclose(probabilities, 1 / 3, rtol=5e-3)
+    # A supernet of one cell has no normal cell, whose alphas stay.
+    assert_same(result.initial["normal"], result.probabilities["normal"])
+    assert not np.array_equal(result.initial["reduce"], result.probabilities["reduce"])
 
 
 def test_the_same_seed_gives_the_same_bits(run: Any, whole: Whole) -> None:
@@ -156,6 +163,7 @@ def test_resuming_gives_the_same_bits(run: Any, whole: Whole, step: int) -> None
         on_step=lambda _, metrics, __: losses.append(float(metrics["train_loss"])),
     )
     assert_same(resumed.state, result.state)
+    assert_same(resumed.initial, result.initial)
     assert losses == [row["train_loss"] for row in rows[step:]]
 
 
@@ -230,3 +238,29 @@ def test_batches_and_augmentation_are_fresh_at_every_step() -> None:
         float(row[name]) for row in rows for name in ("train_noise", "valid_noise")
     ]
     assert len(set(noise)) == 2 * len(rows) == 16
+
+
+@pytest.mark.parametrize(
+    ("weights", "alphas", "message"),
+    [
+        # The device would take the last image for what is not there.
+        (WEIGHTS, ALPHAS + 1, "go from 17 to 32; they must be 0 to 31"),
+        (np.arange(32) < 16, ALPHAS, "have dtype bool"),
+        (WEIGHTS, np.arange(32) % 2, "repeat; each may come once"),
+    ],
+)
+def test_what_are_no_indices_of_the_data(
+    data: DeviceImages, weights: np.ndarray, alphas: np.ndarray, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        search(
+            algorithm(FULL),
+            data,
+            weights,
+            alphas,
+            augment=with_noise,
+            image_shape=SHAPE,
+            epochs=1,
+            batch_size=4,
+            seed=0,
+        )
