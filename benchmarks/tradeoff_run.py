@@ -107,16 +107,16 @@ def shrunk(images: data.Dataset, size: int) -> data.Dataset:
     )
 
 
-class Scores(dict[int, tuple[np.ndarray, float]]):
+class Scores(dict[str, tuple[np.ndarray, float]]):
     """Scores of a strategy and seed, which levels of pruning share."""
 
-    def read(self, index: int) -> tuple[np.ndarray, float] | None:
+    def read(self, candidates: str) -> tuple[np.ndarray, float] | None:
         """What is known of a chunk of candidates."""
-        return self.get(index)
+        return self.get(candidates)
 
-    def write(self, index: int, scores: np.ndarray, seconds: float) -> None:
+    def write(self, candidates: str, scores: np.ndarray, seconds: float) -> None:
         """Keeps a chunk."""
-        self[index] = (scores, seconds)
+        self[candidates] = (scores, seconds)
 
 
 def strategy_of(study: Study, name: str) -> pruning.Strategy:
@@ -147,9 +147,8 @@ def prune(
         key=jax.random.key(seed),
         num_classes=study.images.num_classes,
         target=pruning.Target(level),
-        # Levels share the scores of their common rounds, except where one edge's
-        # decision changes what the next one sees.
-        journal=None if strategy == "zero_cost_pt" else scores,
+        # Levels share the scores of what they have in common.
+        journal=scores,
     )
     return result.mask, {
         "prune_seconds": result.score_seconds,

@@ -92,9 +92,10 @@ def check_copies(
     others = [name for name in list_proxies() if not get_proxy(name).compares_images]
     raise ConfigError(
         f"{flag} is {size}, but only {there} of the {images.num_train} training images "
-        f"differ from each other, and {', '.join(dict.fromkeys(comparing))} can have no "
-        f"copies in a batch; pass {flag}={there} or less, give more different images, "
-        f"or score by {proxies_flag} that take copies: {', '.join(others)}"
+        "differ from each other, and "
+        f"{', '.join(dict.fromkeys(comparing))} can have no copies in a batch; pass "
+        f"{flag}={there} or less, give more different images, or score by "
+        f"{proxies_flag} that take copies: {', '.join(others)}"
     )
 
 

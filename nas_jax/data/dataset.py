@@ -6,11 +6,14 @@ Shape legend: N examples, H rows, W columns, C channels, K classes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from nas_jax.data.copies import all_equal, first_of_equals, image_digests
+from nas_jax.data.labels import check_labels
 from nas_jax.errors import DataError
 
 _PIXELS_AT_ONCE = 1 << 20
@@ -61,6 +64,16 @@ class Dataset:
         """The number of test images."""
         return len(self.x_test)
 
+    @functools.cached_property
+    def train_digests(self) -> list[bytes]:
+        """A hash of each training image; copies of one image share it."""
+        return image_digests(self.x_train)
+
+    @functools.cached_property
+    def distinct(self) -> np.ndarray:
+        """Indices `[D]` of training images without copies, ascending."""
+        return first_of_equals(self.train_digests)
+
     @classmethod
     def from_arrays(
         cls,
@@ -83,7 +96,8 @@ class Dataset:
           where: what to call these arrays in an error, such as a file's name.
 
         Raises:
-          DataError: an array has the wrong type, shape or values.
+          DataError: an array has the wrong type, shape or values, or all training
+            images are equal.
         """
         train_images = _check_images(x_train, f"{where}: x_train")
         test_images = _check_images(x_test, f"{where}: x_test")
@@ -93,13 +107,24 @@ class Dataset:
                 f"x_test of shape {test_images.shape[1:]}. They must be equal: resize "
                 "or convert one of them."
             )
-        train_labels = _check_labels(y_train, len(train_images), where, "train")
-        test_labels = _check_labels(y_test, len(test_images), where, "test")
+        train_labels, test_labels = (
+            check_labels(labels, f"{where}: y_{part}", len(images), f"x_{part}")
+            for part, labels, images in (
+                ("train", y_train, train_images),
+                ("test", y_test, test_images),
+            )
+        )
         if class_names is None:
             num_classes, given_by = int(train_labels.max()) + 1, "labels of y_train"
         else:
             num_classes, given_by = len(class_names), "class names"
         _check_classes(train_labels, test_labels, num_classes, given_by, where)
+        if all_equal(train_images):
+            raise DataError(
+                f"{where}: all {len(train_images)} images of x_train are equal, so "
+                "there is nothing to learn. Look at how they were made: what told them "
+                "apart may have been lost, such as an alpha channel."
+            )
         names = range(num_classes) if class_names is None else class_names
         mean, std = channel_statistics(train_images)
         return cls(
@@ -125,7 +150,15 @@ def channel_statistics(
 
     Returns:
       Two tuples of C floats. The deviation of a constant channel is given as 1.
+
+    Raises:
+      DataError: the images are not uint8; those of floats would be cut to integers.
     """
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"images have dtype {images.dtype}; their statistics are those of uint8. "
+            f"{_dtype_remedy(images)}"
+        )
     pixels = images.reshape(-1, images.shape[-1])
     total = np.zeros(images.shape[-1], np.int64)
     total_of_squares = np.zeros_like(total)
@@ -185,36 +218,6 @@ def _dtype_remedy(images: np.ndarray) -> str:
     if images.dtype.kind in "iu":
         return "If the values lie in 0 to 255, save x.astype(np.uint8)."
     return "Stack the images into one array: np.stack(list(x)).astype(np.uint8)."
-
-
-def _check_labels(value: Any, num_images: int, where: str, part: str) -> np.ndarray:
-    """Labels as `[N]` integers that are not negative and match the images."""
-    labels = np.asarray(value)
-    what = f"{where}: y_{part}"
-    if labels.dtype.kind not in "iu":
-        raise DataError(
-            f"{what} has dtype {labels.dtype}. Labels must be integers 0 to K-1: save "
-            "y.astype(np.int32)."
-        )
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError(
-            f"{what} has shape {labels.shape}. Labels must be [N], one class number "
-            "an image: for one-hot labels use y.argmax(axis=1)."
-        )
-    if len(labels) != num_images:
-        raise DataError(
-            f"{what} has {len(labels)} labels but x_{part} has {num_images} images. "
-            "Give one label for each image; images come first in the shape, "
-            "[N, H, W, C]."
-        )
-    if labels.min() < 0:
-        raise DataError(
-            f"{what} holds the negative label {labels.min()}. Labels must be 0 to "
-            "K-1: remove unlabelled images or renumber the classes."
-        )
-    return labels
 
 
 def _check_classes(

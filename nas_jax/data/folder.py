@@ -8,18 +8,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from PIL import Image, ImageOps
 
+from nas_jax.data.copies import all_equal
 from nas_jax.data.dataset import Dataset
 from nas_jax.data.split import stratified_split
 from nas_jax.errors import DataError
+from nas_jax.paths import local_path
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 _GRAY_MODES = ("1", "L", "LA")
+_ALPHA_MODES = ("LA", "PA", "RGBA")
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _LAYOUTS = (
     "Allowed are PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png"
+)
+
+_FLATTEN = (
+    "Flatten the images first, onto a background of another colour than what they "
+    "show, such as with ImageMagick: magick mogrify -background white -alpha remove "
+    "-alpha off *.png"
 )
 
 _ClassFiles = dict[str, list[Path]]
@@ -36,9 +46,13 @@ def load_folder(
     The layout is `path/train/CLASS/*` with `path/test/CLASS/*`, or `path/CLASS/*`,
     which is split by `test_fraction`, class by class. Classes are numbered in the
     order of their names. Images may be PNG, JPEG, BMP, WebP or GIF (first frame).
-    They get 3 channels (RGB), or 1 if every image is grayscale. Transparency is
-    dropped and the orientation noted by a camera is applied. Hidden files are
-    skipped.
+    They get 3 channels (RGB), or 1 if every image is grayscale. The orientation noted
+    by a camera is applied. Hidden files are skipped.
+
+    An alpha channel is dropped, as torchvision's ImageFolder does: opaque images lose
+    nothing by it, and of others the colours are read that are stored under transparent
+    pixels. No background is made up for them: on black, black shapes would vanish, on
+    white, white ones. A log line counts such images.
 
     Args:
       path: the folder; `~` stands for the home directory.
@@ -48,15 +62,15 @@ def load_folder(
       seed: seed of that split, an integer of at least 0.
 
     Raises:
-      DataError: the folder is missing or has another layout, or an image is damaged,
-        of another format or of another size.
+      DataError: the folder is missing or has another layout, an image is damaged,
+        of another format or of another size, or all training images are equal.
     """
     if image_size < 0:
         raise DataError(
             f"image_size={image_size}: it must be 0 (keep the size) or a number of "
             "pixels, such as 32."
         )
-    root = Path(path).expanduser()
+    root = local_path(path)
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{root} {what}. Give a folder of images. {_LAYOUTS}.")
@@ -157,12 +171,14 @@ def _decode(
     # Opening a file reads only its header, so this pass is cheap. It runs over every
     # file, so that a wrong one is found before the slow pass.
     is_gray = all([_is_grayscale(file) for file in all_files])
-    first = _read_image(all_files[0], is_gray, image_size)
+    first, _ = _read_image(all_files[0], is_gray, image_size)
+    transparent = 0
     for part in (train, test):
         files = [file for name in part for file in part[name]]
         images = np.empty((len(files), *first.shape), np.uint8)
         for index, file in enumerate(files):
-            image = _read_image(file, is_gray, image_size)
+            image, has_transparency = _read_image(file, is_gray, image_size)
+            transparent += has_transparency
             if image.shape != first.shape:
                 raise DataError(
                     f"{file} has {_size(image)} pixels but {all_files[0]} has "
@@ -172,6 +188,21 @@ def _decode(
             images[index] = image
         labels = [names.index(name) for name in part for _ in part[name]]
         arrays += [images, np.array(labels, np.int32)]
+    if transparent:
+        some = f"{transparent} of {len(all_files)} images are partly transparent"
+        if all_equal(arrays[0]):
+            raise DataError(
+                f"{root}: all {len(arrays[0])} training images are equal, because "
+                f"their content lies in the alpha channel, which is dropped: {some}. "
+                f"{_FLATTEN}."
+            )
+        logging.warning(
+            "%s: %s. The alpha channel is dropped, so the colours that are stored "
+            "under transparent pixels are read. If these mean nothing: %s",
+            root,
+            some,
+            _FLATTEN,
+        )
     return Dataset.from_arrays(*arrays, class_names=names, where=str(root))
 
 
@@ -189,9 +220,10 @@ def _is_grayscale(file: Path) -> bool:
         return image.mode in _GRAY_MODES
 
 
-def _read_image(file: Path, is_gray: bool, image_size: int) -> np.ndarray:
-    """One image as uint8 `[H, W, C]`."""
+def _read_image(file: Path, is_gray: bool, image_size: int) -> tuple[np.ndarray, bool]:
+    """One image as uint8 `[H, W, C]`, and whether any of its pixels is transparent."""
     with _opened(file) as image:
+        has_transparency = _is_transparent(image)
         upright = ImageOps.exif_transpose(image)
         # Left in, it makes Pillow warn about palettes and change single colours.
         upright.info.pop("transparency", None)
@@ -199,7 +231,13 @@ def _read_image(file: Path, is_gray: bool, image_size: int) -> np.ndarray:
         if image_size:
             pixels = pixels.resize((image_size, image_size), Image.Resampling.BILINEAR)
         array = np.asarray(pixels)
-    return array[..., np.newaxis] if is_gray else array
+    return array[..., np.newaxis] if is_gray else array, has_transparency
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
+        return False
+    return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
 
 
 @contextlib.contextmanager

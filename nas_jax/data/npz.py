@@ -10,6 +10,7 @@ import numpy as np
 
 from nas_jax.data.dataset import Dataset
 from nas_jax.errors import DataError
+from nas_jax.paths import local_path
 
 _REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 
@@ -27,7 +28,7 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     Raises:
       DataError: the file is missing, damaged, lacks an array or holds a wrong one.
     """
-    file = Path(path).expanduser()
+    file = local_path(path)
     if file.is_dir():
         raise DataError(
             f"{file} is a folder, not an .npz file. Use the source 'folder' for a "

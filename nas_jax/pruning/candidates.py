@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nas_jax.errors import MaskError
 from nas_jax.spaces import SpaceMask
 
 Operation = tuple[str, int, str]
@@ -37,7 +38,16 @@ def leave_one_out(mask: SpaceMask, operations: Sequence[Operation]) -> Live:
 
     Returns:
         `1 + len(operations)` candidates.
+
+    Raises:
+        MaskError: The mask does not keep one of the operations, so that nothing would
+            be left out.
     """
+    for cell, edge, op in operations:
+        if not (0 <= edge < len(mask.cell(cell)) and mask.keeps(cell, edge, op)):
+            raise MaskError(
+                f"{op!r} on edge {edge} of {cell!r} is not kept, and cannot be left out"
+            )
     count = 1 + len(operations)
     live = {
         name: np.repeat(array[None].astype(np.float32), count, axis=0)

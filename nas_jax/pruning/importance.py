@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from nas_jax.errors import DataError
+
 
 @dataclasses.dataclass(frozen=True)
 class Importance:
@@ -42,8 +44,19 @@ def relative_importance(
         `[..., candidates, scores]` float64. Infinite where a score is not finite
         without an operation: the network cannot do without it. NaN where r(N) is not
         finite or 0.
+
+    Raises:
+        DataError: The shapes do not belong together, or a sign is not 1 or -1.
     """
     whole, without = np.asarray(whole, np.float64), np.asarray(without, np.float64)
+    if without.ndim < 2 or whole.shape != without.shape[:-2] + without.shape[-1:]:
+        raise DataError(
+            f"scores of the whole network have shape {whole.shape}, and those without "
+            f"an operation {without.shape}; they must be [..., scores] and "
+            "[..., candidates, scores]"
+        )
+    known = np.isfinite(whole) & (whole != 0)
+    _check_sign(sign, without.shape, known[..., None, :])
     whole = np.where(np.isfinite(whole) & (whole != 0), whole, np.nan)[..., None, :]
     broken = ~np.isfinite(without)
     change = sign * (whole - np.where(broken, 0, without)) / np.abs(whole)
@@ -55,7 +68,11 @@ def sum_of_changes(changes: np.ndarray) -> Importance:
 
     Args:
         changes: `relative_importance` of each repeat, `[repeats, N, R]`.
+
+    Raises:
+        DataError: They have another shape.
     """
+    _check_changes(changes)
     total, spread = _over_repeats(changes.sum(-1))
     return Importance(total, spread, *_over_repeats(changes))
 
@@ -69,7 +86,11 @@ def sum_of_ranks(changes: np.ndarray) -> Importance:
 
     Args:
         changes: `relative_importance` of each repeat, `[repeats, N, R]`.
+
+    Raises:
+        DataError: They have another shape.
     """
+    _check_changes(changes)
     rounded = np.round(changes, 3)
     parts, parts_spread = _over_repeats(rounded)
     single = np.stack([_shared_ranks(repeat).sum(-1) for repeat in rounded])
@@ -89,7 +110,29 @@ def marginal_ranks(
         scores: Of A architectures, `[repeats, A, R]`.
         members: 0/1, whether an architecture has an operation, `[A, N]`.
         sign: 1 where a higher score is better, -1 where a lower one is; `[R]`.
+
+    Raises:
+        DataError: The shapes do not belong together, a member is not 0 or 1, or a sign
+            is not 1 or -1.
     """
+    shapes = np.shape(scores), np.shape(members), np.shape(sign)
+    if (
+        [len(shape) for shape in shapes] != [3, 2, 1]
+        or shapes[0][1] != shapes[1][0]
+        or shapes[0][2:] != shapes[2]
+    ):
+        raise DataError(
+            f"scores, members and sign have the shapes {shapes[0]}, {shapes[1]} and "
+            f"{shapes[2]}; they must be [repeats, A, R], [A, N] and [R]"
+        )
+    members = np.asarray(members)
+    other = members[(members != 0) & (members != 1)]
+    if other.size:
+        raise DataError(
+            f"members hold {other[0]!s}; they must be 0 or 1: whether an architecture "
+            "has an operation"
+        )
+    _check_sign(sign, shapes[0])
     oriented = np.nan_to_num(sign * scores, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
     count = scores.shape[1]
     ranks = np.apply_along_axis(_average_ranks, 1, oriented)
@@ -97,6 +140,29 @@ def marginal_ranks(
     with np.errstate(invalid="ignore"):
         marginal = np.einsum("an,par->pnr", members, centred) / members.sum(0)[:, None]
     return sum_of_changes(marginal)
+
+
+def _check_sign(
+    sign: np.ndarray | float, shape: tuple[int, ...], known: np.ndarray | bool = True
+) -> None:
+    """Refuses signs of another shape, or that are not 1 or -1 where it matters."""
+    signs = np.asarray(sign, np.float64)
+    try:
+        fits = np.broadcast_shapes(signs.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits or np.any((np.abs(signs) != 1) & known):
+        raise DataError(
+            f"sign is {signs.tolist()}; it must be 1 or -1 for each of the "
+            f"{shape[-1]} scores"
+        )
+
+
+def _check_changes(changes: np.ndarray) -> None:
+    if np.ndim(changes) != 3:
+        raise DataError(
+            f"changes have shape {np.shape(changes)}; they must be [repeats, N, R]"
+        )
 
 
 def _over_repeats(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from nas_jax.pruning.result import (
     ScoredRound,
     explain,
     warnings_of,
+    warnings_of_loss,
 )
 from nas_jax.pruning.selection import Target, lowest, shortest_that_fits
 from nas_jax.pruning.strategy import Round, Strategy
@@ -33,11 +35,16 @@ HALF = Target()
 class Journal(Protocol):
     """Keeps scores, so that a run that was killed goes on where it was."""
 
-    def read(self, index: int) -> tuple[np.ndarray, float] | None:
-        """Scores `[chunk, rankers]` and seconds of a chunk; None if not scored yet."""
+    def read(self, candidates: str) -> tuple[np.ndarray, float] | None:
+        """Scores `[chunk, rankers]` and seconds of a chunk; None if not scored yet.
 
-    def write(self, index: int, scores: np.ndarray, seconds: float) -> None:
-        """Keeps the scores of a chunk; called in the order of the index."""
+        Args:
+            candidates: SHA-256 of rankers, key, batch and what is alive: it tells the
+                chunks of one pruning apart, which a journal is for.
+        """
+
+    def write(self, candidates: str, scores: np.ndarray, seconds: float) -> None:
+        """Keeps the scores of a chunk."""
 
 
 def prune(
@@ -131,13 +138,15 @@ def prune(
             f"{budget:,}; allow more, a smaller batch, fewer channels, or remat"
         )
     return PruneResult(
+        mask,
         left,
         explain(mask, left, finished, names),
         strategy.name,
         tuple(names),
         len(finished),
         scoring.done,
-        tuple(warnings),
+        # First: without it, nobody need read the others.
+        (*warnings_of_loss(mask, left, target), *warnings),
         step_bytes(left) if target.step_bytes else None,
         scoring.compile_seconds,
         scoring.seconds,
@@ -198,7 +207,6 @@ class _Scoring:
         self._make_scorer = make_scorer
         self._scorer: RankerScores | None = None
         self._chunk: int = make_scorer.keywords["chunk"]
-        self._index = 0
         self.done = 0
         self.seconds = 0.0
 
@@ -238,10 +246,12 @@ class _Scoring:
         return scores
 
     def _scored(self, batch: int, repeat: int, live: Live) -> np.ndarray:
-        known = self._journal.read(self._index) if self._journal else None
-        if known is not None:
-            _check_known(known[0], (self._chunk, len(self._strategy.rankers)))
-        else:
+        # What a row of the journal stands for is known by its content: its place
+        # would say nothing once a row is damaged or doubled.
+        candidates = self._digest(batch, repeat, live)
+        known = self._journal.read(candidates) if self._journal else None
+        shape = (self._chunk, len(self._strategy.rankers))
+        if known is None or known[0].shape != shape:
             if self._scorer is None:
                 self._scorer = self._make_scorer()
             before, start = self._scorer.compile_seconds, time.perf_counter()
@@ -250,25 +260,30 @@ class _Scoring:
             compiling = self._scorer.compile_seconds - before
             known = scores, time.perf_counter() - start - compiling
             if self._journal is not None:
-                self._journal.write(self._index, *known)
-        self._index += 1
+                self._journal.write(candidates, *known)
         self.seconds += known[1]
         return known[0]
 
-
-def _check_known(scores: np.ndarray, shape: tuple[int, int]) -> None:
-    if scores.shape != shape:
-        raise ConfigError(
-            f"the scores that were kept have shape {scores.shape}; {shape} belong to a "
-            "chunk of these candidates: they are of another pruning, remove them"
-        )
+    def _digest(self, batch: int, repeat: int, live: Live) -> str:
+        """SHA-256 of all that tells the chunks of one pruning apart, and more."""
+        key = jax.random.key_data(self._key).tolist()
+        rankers = [(r.name, r.batch_size, r.norm) for r in self._strategy.rankers]
+        hashed = hashlib.sha256(repr((key, rankers, batch, repeat)).encode())
+        for name, array in sorted(live.items()):
+            hashed.update(f"{name}{array.shape}".encode())
+            hashed.update(np.ascontiguousarray(array).tobytes())
+        return hashed.hexdigest()
 
 
 def _check_whole(whole: np.ndarray, rankers: Sequence[Ranker]) -> None:
     for ranker, value in zip(rankers, whole, strict=True):
         if not np.isfinite(value) or value == 0:
+            why = ""
+            if ranker.scored_by.compares_images:
+                why = " (also where it cannot tell two images of a batch apart)"
             raise ConfigError(
-                f"proxy {ranker.name!r} is {value} on the whole supernet, so it "
-                "cannot rank operations; choose other proxies, a batch without "
-                "repeated images, or a smaller network"
+                f"proxy {ranker.name!r} is {value} on the whole supernet{why}, so it "
+                "cannot rank operations; rank by others (--config.prune.proxies), take "
+                "fewer images (--config.prune.batch_size) or a smaller network "
+                "(--config.prune.layers)"
             )

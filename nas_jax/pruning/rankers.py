@@ -63,14 +63,19 @@ class Ranker:
     norm: Norm | None = None
 
     @property
+    def scored_by(self) -> Proxy:
+        """The proxy itself."""
+        return get_proxy(self.proxy)
+
+    @property
     def name(self) -> str:
         """The proxy's name."""
-        return get_proxy(self.proxy).name
+        return self.scored_by.name
 
     @property
     def sign(self) -> float:
         """1 where a higher score is better, -1 where a lower one is."""
-        return 1.0 if get_proxy(self.proxy).higher_is_better else -1.0
+        return 1.0 if self.scored_by.higher_is_better else -1.0
 
 
 class RankerScores:
@@ -191,8 +196,5 @@ def with_norm(network: ScoredNetwork, norm: Norm) -> ScoredNetwork:
         return network.observe(params, images, **{**asked, "norm": norm})
 
     return dataclasses.replace(
-        network,
-        logits=logits,
-        observe=observe if network.observe else None,
-        _shared={},
+        network, logits=logits, observe=observe if network.observe else None
     )

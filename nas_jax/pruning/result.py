@@ -9,9 +9,13 @@ import numpy as np
 
 from nas_jax.pruning.candidates import Operation
 from nas_jax.pruning.importance import Importance
+from nas_jax.pruning.selection import Target
 from nas_jax.spaces import SpaceMask
 
 NEVER_SELECTED = "never selected at discretisation"
+NOT_OFFERED = "not in the mask that pruning started from"
+NOTHING_PRUNED = "nothing was pruned"
+"""How the warning begins that pruning was asked for but removed nothing."""
 TIES = 0.5
 """A ranker that gives more than this share of candidates one and the same change is
 worth a warning."""
@@ -38,6 +42,7 @@ class ScoredOperation:
             with the other fate: of a kept operation from the best that was dropped, of
             a dropped one from the worst that was kept. None where there is none.
         reason: Why it has no score; empty where it has one.
+        offered: Whether the mask that pruning started from has it.
     """
 
     cell: str
@@ -53,6 +58,7 @@ class ScoredOperation:
     round: int
     margin: float | None
     reason: str
+    offered: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +66,7 @@ class PruneResult:
     """What pruning found and what it cost.
 
     Attributes:
+        start: The operations that there were.
         mask: The operations that are kept.
         operations: One entry for each operation of the space, in canonical order.
         strategy: Name of the strategy.
@@ -74,6 +81,7 @@ class PruneResult:
             scored.
     """
 
+    start: SpaceMask
     mask: SpaceMask
     operations: tuple[ScoredOperation, ...]
     strategy: str
@@ -85,6 +93,11 @@ class PruneResult:
     compile_seconds: float
     score_seconds: float
     peak_memory_bytes: int
+
+    @property
+    def kept_fraction(self) -> float:
+        """Operations that are kept over those that there were."""
+        return self.mask.fraction_of(self.start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,12 +155,52 @@ def explain(
             )
             continue
         reason = "the edge keeps all that it has"
-        if not start.keeps(cell, edge, op):
-            reason = "not in the mask that pruning started from"
+        offered = start.keeps(cell, edge, op)
+        if not offered:
+            reason = NOT_OFFERED
         elif not kept:
             reason = NEVER_SELECTED
-        rows.append(ScoredOperation(*place, None, None, {}, {}, 0, None, reason))
+        rows.append(
+            ScoredOperation(*place, None, None, {}, {}, 0, None, reason, offered)
+        )
     return tuple(rows)
+
+
+def warnings_of_loss(start: SpaceMask, end: SpaceMask, target: Target) -> list[str]:
+    """Which edges lost nothing although something was to go, and why.
+
+    Args:
+        start: What pruning started from.
+        end: What it kept.
+        target: What was asked for.
+    """
+    if not target.removes:
+        return []
+    keep = target.keeps(start)
+    whole = [edge for edge in keep if end.edge(*edge) == start.edge(*edge)]
+    few = [edge for edge in whole if len(start.edge(*edge)) <= keep[edge]]
+    most = max((len(start.edge(*edge)) for edge in few), default=0)
+    because = {
+        "with one operation each"
+        if most == 1
+        else f"with {most} operations or fewer each": few
+    }
+    if target.budget_bytes is None:
+        rest = [edge for edge in whole if edge not in few]
+        because[f"to leave each node {target.min_parametric} convolutions"] = rest
+    found = [
+        f"{len(edges)} of {len(keep)} edges lost nothing, {why}"
+        for why, edges in because.items()
+        if edges
+    ]
+    if end == start:
+        if target.budget_bytes is not None:
+            found = ["the search step fits the budget with all of them"]
+        found = [
+            f"{NOTHING_PRUNED}, all {start.num_kept} operations stay: "
+            + " and ".join(found)
+        ]
+    return found
 
 
 def warnings_of(finished: ScoredRound, names: Sequence[str], number: int) -> list[str]:

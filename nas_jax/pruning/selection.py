@@ -21,7 +21,7 @@ class Target:
     """Where pruning ends.
 
     Attributes:
-        level: The paper's xi, the fraction of an edge's operations to remove.
+        level: The paper's xi, the share to remove of the operations that an edge has.
         keep: Operations that an edge keeps, instead of `level`.
         budget_bytes: Prune until `step_bytes` is not above it, instead of either.
         step_bytes: Bytes of the search step of a mask, such as a compiled one's.
@@ -35,8 +35,13 @@ class Target:
     step_bytes: Callable[[SpaceMask], int] | None = None
     min_parametric: int = 0
 
+    @property
+    def removes(self) -> bool:
+        """Whether anything at all is to go."""
+        return bool(self.level or self.keep or self.budget_bytes is not None)
+
     def keeps(self, mask: SpaceMask) -> dict[Edge, int]:
-        """Operations that each edge of a mask is to keep.
+        """Operations that each edge is to keep, of those that the mask has there.
 
         Raises:
             ConfigError: If the level is not in [0, 1), `keep` is below 1, or a budget
@@ -49,17 +54,19 @@ class Target:
                 "a budget in bytes needs step_bytes, the function that measures a "
                 "step, and the other way round"
             )
-        result = {}
-        for cell in mask.space.cells:
-            if self.budget_bytes is not None:
-                keep = 1
-            elif self.keep is not None:
-                keep = self.keep
-            else:
-                keep = operations_to_keep(len(cell.ops), self.level)
-            for edge in range(len(cell.edges)):
-                result[cell.name, edge] = min(keep, len(mask.edge(cell.name, edge)))
-        return result
+        return {
+            (cell.name, edge): self._keep_of(len(ops))
+            for cell, edges in zip(mask.space.cells, mask.kept, strict=True)
+            for edge, ops in enumerate(edges)
+        }
+
+    def _keep_of(self, there: int) -> int:
+        """What an edge keeps of so many operations."""
+        if self.budget_bytes is not None:
+            return 1
+        if self.keep is not None:
+            return min(self.keep, there)
+        return operations_to_keep(there, self.level)
 
 
 def operations_to_keep(num_operations: int, level: float) -> int:

@@ -113,7 +113,10 @@ def test_the_step_of_a_run_has_the_same_memory(
     from nas_jax.workdir import Workdir
 
     calls: list[app.Call] = []
-    assert app.run(calls.append, memory_flags, help_text="", needs_workdir=False) == 0
+    assert (
+        app.run(calls.append, memory_flags, name="x", help_text="", needs_workdir=False)
+        == 0
+    )
     config = calls[0].config
     dataset, space, _ = stages.load_data(config)
     mask = SpaceMask.load(space, run.folder / "mask.json")

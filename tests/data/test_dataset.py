@@ -49,7 +49,8 @@ def test_arrays_are_read_only_and_the_callers_stay_writable() -> None:
 
 def test_grayscale_without_channel_axis_gets_one() -> None:
     changed = arrays(
-        x_train=np.zeros((3, 2, 5), np.uint8), x_test=np.zeros((2, 2, 5), np.uint8)
+        x_train=np.arange(30, dtype=np.uint8).reshape(3, 2, 5),
+        x_test=np.zeros((2, 2, 5), np.uint8),
     )
     assert Dataset.from_arrays(**changed).image_shape == (2, 5, 1)
 
@@ -179,7 +180,7 @@ def test_a_data_set_is_made_exactly_if_every_class_is_present(
     present: set[int], num_classes: int
 ) -> None:
     labels = np.array(sorted(present))
-    images = np.zeros((len(labels), 1, 1, 1), np.uint8)
+    images = labels.astype(np.uint8).reshape(-1, 1, 1, 1)
     names = [f"class {number}" for number in range(num_classes)]
 
     def make() -> Dataset:
@@ -192,3 +193,28 @@ def test_a_data_set_is_made_exactly_if_every_class_is_present(
     else:
         with pytest.raises(DataError, match="^here: "):
             make()
+
+
+def test_statistics_of_floats_are_refused() -> None:
+    with pytest.raises(DataError, match="dtype float64; their statistics are those of"):
+        channel_statistics(np.full((1, 2, 2, 1), 0.5))
+
+
+def test_images_that_are_all_equal_are_refused() -> None:
+    same = np.broadcast_to(np.arange(4, dtype=np.uint8), (3, 4)).reshape(3, 2, 2, 1)
+    with pytest.raises(DataError, match="^here: all 3 images of x_train are equal, so"):
+        Dataset.from_arrays(**arrays(x_train=same), where="here")
+    other = same.copy()
+    other[2, 1, 1, 0] += 1
+    assert Dataset.from_arrays(**arrays(x_train=other)).num_train == 3
+
+
+def test_the_first_of_equal_images_are_told() -> None:
+    dataset = Dataset.from_arrays(**arrays())
+    np.testing.assert_array_equal(dataset.distinct, np.arange(3))
+    numbers = np.array([7, 5, 7, 7, 9, 5], np.uint8).reshape(6, 1, 1, 1)
+    labels = np.array([0, 1, 0, 0, 1, 1])
+    copies = Dataset.from_arrays(numbers, labels, numbers, labels)
+    np.testing.assert_array_equal(copies.distinct, [0, 1, 4])
+    # Told once, however many batches are drawn.
+    assert copies.distinct is copies.distinct

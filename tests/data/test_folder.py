@@ -122,6 +122,55 @@ def test_transparency_is_dropped(parts: Path) -> None:
     np.testing.assert_array_equal(pixels, [[9, 8, 7], [4, 5, 6], [51, 102, 153]])
 
 
+def save_alpha(path: Path, colour: int, alpha: np.ndarray) -> None:
+    """Writes an image of one grey whose content is its alpha channel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((*alpha.shape, 4), colour, np.uint8)
+    pixels[..., 3] = alpha
+    Image.fromarray(pixels).save(path)
+
+
+def test_images_whose_content_is_transparency_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        for name in ("cat", "dog"):
+            alpha = rng.integers(0, 256, (4, 4))
+            save_alpha(tmp_path / name / f"{number}.png", 0, alpha)
+    said = (
+        r"all 9 training images are equal, because their content lies in the alpha "
+        r"channel, which is dropped: 12 of 12 images are partly transparent\. Flatten"
+    )
+    with pytest.raises(DataError, match=said):
+        load_folder(tmp_path)
+
+
+def test_transparent_images_are_counted_and_opaque_ones_are_not(
+    parts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opaque = np.full((4, 4), 255)
+    save_alpha(parts / "train" / "cat" / "opaque.png", 9, opaque)
+    load_folder(parts)
+    assert not caplog.records
+    opaque[0, 0] = 254
+    save_alpha(parts / "train" / "cat" / "hole.png", 9, opaque)
+    # A single colour that is transparent, without an alpha channel.
+    keyed = Image.new("RGB", (4, 4), (1, 1, 1))
+    keyed.save(parts / "train" / "cat" / "keyed.png", transparency=(1, 1, 1))
+    dataset = load_folder(parts)
+    np.testing.assert_array_equal(dataset.x_train[1, 0, 0], [9, 9, 9])
+    (record,) = caplog.records
+    assert "2 of 6 images are partly transparent" in record.getMessage()
+    assert "magick mogrify" in record.getMessage()
+
+
+def test_equal_opaque_images_are_refused(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            save(tmp_path / part / name / "a.png")
+    with pytest.raises(DataError, match="all 2 images of x_train are equal"):
+        load_folder(tmp_path)
+
+
 def test_a_rotated_photograph_is_turned_upright(tmp_path: Path) -> None:
     # Orientation 6 of EXIF: the top row is the right-hand column of the upright image.
     photograph = Image.new("RGB", (8, 4), (0, 0, 0))
@@ -132,6 +181,8 @@ def test_a_rotated_photograph_is_turned_upright(tmp_path: Path) -> None:
         for name in ("cat", "dog"):
             (tmp_path / part / name).mkdir(parents=True)
             photograph.save(tmp_path / part / name / "a.png", exif=exif)
+    # Not all training images may be equal.
+    save(tmp_path / "train" / "dog" / "b.png", size=(4, 8))
     dataset = load_folder(tmp_path)
     assert dataset.image_shape == (8, 4, 3)
     assert (dataset.x_train[0, :, 2:] == RED).all()

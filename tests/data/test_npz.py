@@ -54,7 +54,7 @@ def test_a_home_folder_is_expanded(
 def test_grayscale_and_class_names_of_bytes(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        x_train=np.zeros((4, 3, 3), np.uint8),
+        x_train=np.arange(36, dtype=np.uint8).reshape(4, 3, 3),
         x_test=np.zeros((2, 3, 3), np.uint8),
         classes=np.array([b"cat", b"dog"]),
     )

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from nas_jax.errors import MaskError
 from nas_jax.pruning import leave_one_out
 from nas_jax.pruning.candidates import members, random_paths, removable
 from nas_jax.spaces import SpaceMask, darts_space
@@ -68,3 +70,16 @@ def test_members_are_columns_of_the_live_arrays() -> None:
     np.testing.assert_array_equal(
         members(live, FULL, operations), [[1, 1], [0, 1], [1, 0]]
     )
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [("normal", 1, "skip_connect"), ("normal", -1, "none"), ("reduce", 2, "none")],
+)
+def test_what_is_not_there_cannot_be_left_out(operation: tuple[str, int, str]) -> None:
+    # The candidate would be the whole network, and the operation of no importance.
+    mask = FULL.drop([("normal", 1, "skip_connect")])
+    with pytest.raises(
+        MaskError, match=f"'{operation[2]}' on edge {operation[1]} of '"
+    ):
+        leave_one_out(mask, [("normal", 0, "none"), operation])

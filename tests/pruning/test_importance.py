@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+import pytest
+
+from nas_jax.errors import DataError
 from nas_jax.pruning import (
     marginal_ranks,
     relative_importance,
@@ -108,3 +112,55 @@ def test_equal_scores_share_the_mean_of_their_ranks() -> None:
     scores = np.array([[[5.0], [5.0], [7.0]]])
     found = marginal_ranks(scores, np.eye(3), np.ones(1))
     np.testing.assert_allclose(found.total, [-0.5, -0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("whole", "without"),
+    [
+        ((2,), (2,)),
+        ((), (3, 2)),
+        ((1,), (3, 2)),  # Would be compared with both scores.
+        ((3,), (3, 2)),
+        ((3, 2), (3, 2)),
+        ((4, 2), (5, 3, 2)),
+    ],
+)
+def test_scores_that_do_not_belong_together(
+    whole: tuple[int, ...], without: tuple[int, ...]
+) -> None:
+    with pytest.raises(DataError, match=r"they must be \[..., scores\] and"):
+        relative_importance(np.ones(whole), np.ones(without))
+
+
+@pytest.mark.parametrize(
+    "sign", [0.0, 2.0, np.nan, np.array([1.0, 0.5]), np.ones(3), np.ones((4, 1, 1))]
+)
+def test_signs_that_are_none(sign: np.ndarray | float) -> None:
+    with pytest.raises(DataError, match="must be 1 or -1 for each of the 2 scores"):
+        relative_importance(np.ones(2), np.ones((3, 2)), sign)
+    with pytest.raises(DataError, match="sign"):
+        marginal_ranks(np.ones((1, 3, 2)), np.eye(3), sign)  # type: ignore[arg-type]
+
+
+def test_a_score_that_is_not_known_needs_no_sign() -> None:
+    whole = np.array([0.0, np.nan, -2.0])
+    found = relative_importance(whole, np.full((1, 3), -3.0), np.sign(whole))
+    np.testing.assert_array_equal(found, [[np.nan, np.nan, -0.5]])
+
+
+@pytest.mark.parametrize("combine", [sum_of_changes, sum_of_ranks])
+@pytest.mark.parametrize("shape", [(3, 2), (2,), (1, 4, 3, 2)])
+def test_changes_of_another_shape(combine: Any, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"they must be \[repeats, N, R\]"):
+        combine(np.ones(shape))
+
+
+def test_members_that_are_none() -> None:
+    scores = np.ones((1, 3, 2))
+    with pytest.raises(DataError, match="members hold 0.5; they must be 0 or 1"):
+        marginal_ranks(scores, np.full((3, 2), 0.5), np.ones(2))
+    for members in (np.ones((2, 3)), np.ones(3), np.ones((1, 3, 2))):
+        with pytest.raises(
+            DataError, match=r"they must be \[repeats, A, R\], \[A, N\]"
+        ):
+            marginal_ranks(scores, members, np.ones(2))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas_jax.config import config_fields
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import Batch
 from nas_jax.pruning import PruneResult, Target, operations_to_keep
@@ -114,21 +116,33 @@ def test_costs_are_reported(by_worth: PruneResult) -> None:
 def test_a_search_space_that_is_pruned_already(
     register: Callable[..., None], worth_proxy: Callable[..., Any]
 ) -> None:
-    # The best operation of one edge is gone, and another edge has two left: on it
-    # nothing needs to go.
+    # The best operation of one edge is gone, another edge has two left, of which one
+    # goes, and of a third nothing can go.
     gone = ("normal", 0, best("normal", 0, CONVS, 1)[0])
-    start = FULL.drop([gone, *(("reduce", 2, op) for op in (NONE, *CONVS[:2]))])
+    start = FULL.drop(
+        [
+            gone,
+            *(("reduce", 2, op) for op in (NONE, *CONVS[:2])),
+            *(("reduce", 3, op) for op in (NONE, *CONVS[:3])),
+        ]
+    )
     register("worth_of_start", worth_proxy(start, LAYERS, WORTH))
     result = run(start, ("worth_of_start",))
     assert result.mask <= start
     left = tuple(op for op in CONVS if op != gone[2])
     assert result.mask.edge("normal", 0) == best("normal", 0, left, 2)
-    assert result.mask.edge("reduce", 2) == CONVS[2:]
+    assert result.mask.edge("reduce", 2) == best("reduce", 2, CONVS[2:], 1)
     rows = {(r.cell, r.edge, r.operation): r for r in result.operations}
     assert rows[gone].reason == "not in the mask that pruning started from"
-    assert rows["reduce", 2, CONVS[3]].reason == "the edge keeps all that it has"
-    assert rows["reduce", 2, CONVS[3]].kept
-    assert rows["reduce", 2, CONVS[3]].score is None
+    assert not rows[gone].offered
+    assert sum(row.offered for row in result.operations) == start.num_kept == 42
+    assert rows["reduce", 3, CONVS[3]].reason == "the edge keeps all that it has"
+    assert rows["reduce", 3, CONVS[3]].kept
+    assert rows["reduce", 3, CONVS[3]].score is None
+    # Figures are of what there was, not of the whole space.
+    assert result.start == start
+    assert result.kept_fraction == (8 * 2 + 1 + 1) / 42
+    assert result.warnings == ("1 of 10 edges lost nothing, with one operation each",)
 
 
 def test_level_0_scores_nothing_and_keeps_all() -> None:
@@ -252,8 +266,11 @@ def test_an_operation_without_which_a_score_is_not_finite_stays() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("not_a_number", "nan"), ("nothing", "0")])
 def test_a_proxy_that_cannot_rank_is_named(name: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"proxy '{name}' is {value}"):
+    with pytest.raises(ConfigError, match=f"proxy '{name}' is {value}") as raised:
         run(SMALL, ("all_equal", name))
+    flags = re.findall(r"--config\.([\w.]+)", str(raised.value))
+    assert {"prune.proxies", "prune.batch_size"} <= set(flags)
+    assert set(flags) <= set(config_fields())
 
 
 def test_an_unknown_proxy_is_refused_before_any_work() -> None:

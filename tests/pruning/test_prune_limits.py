@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -28,35 +29,54 @@ def proxies(register: Callable[..., None], worth_proxy: Callable[..., Any]) -> N
     register_all(register, worth_proxy)
 
 
-class Pages(dict[int, tuple[np.ndarray, float]]):
+class Pages(dict[str, tuple[np.ndarray, float]]):
     """A journal in memory."""
 
-    def read(self, index: int) -> tuple[np.ndarray, float] | None:
-        return self.get(index)
+    def read(self, candidates: str) -> tuple[np.ndarray, float] | None:
+        return self.get(candidates)
 
-    def write(self, index: int, scores: np.ndarray, seconds: float) -> None:
-        assert index == len(self)
-        self[index] = (scores, seconds)
+    def write(self, candidates: str, scores: np.ndarray, seconds: float) -> None:
+        assert candidates not in self
+        self[candidates] = (scores, seconds)
 
 
 def test_a_journal_spares_what_was_scored() -> None:
     whole = Pages()
     first = run(SMALL, ("magnitude",), repeats=2, journal=whole)
     assert len(whole) == 4
-    # Killed after the third of four chunks.
-    part = Pages({i: whole[i] for i in range(3)})
-    again = run(SMALL, ("magnitude",), repeats=2, journal=part)
-    assert (again.mask, again.operations) == (first.mask, first.operations)
-    np.testing.assert_array_equal(part[3][0], whole[3][0])
+    # Whichever of the four chunks is missing is scored again, and in whatever order
+    # the others are found.
+    for lost in whole:
+        rest = [name for name in reversed(whole) if name != lost]
+        part = Pages({name: whole[name] for name in rest})
+        again = run(SMALL, ("magnitude",), repeats=2, journal=part)
+        assert (again.mask, again.operations) == (first.mask, first.operations)
+        np.testing.assert_array_equal(part[lost][0], whole[lost][0])
     done = run(SMALL, ("magnitude",), repeats=2, journal=whole, batches=no_batch)
     assert done.operations == first.operations
     assert done.score_seconds == pytest.approx(first.score_seconds)
 
 
-def test_a_journal_of_another_pruning() -> None:
-    pages = Pages({0: (np.zeros((3, 2)), 1.0)})
-    with pytest.raises(ConfigError, match=r"shape \(3, 2\).*remove them"):
-        run(SMALL, ("magnitude",), repeats=2, journal=pages)
+def test_a_journal_of_another_pruning_gives_nothing() -> None:
+    first = run(SMALL, ("magnitude",), repeats=2)
+    pages = Pages()
+    run(SMALL, ("magnitude",), repeats=2, journal=pages, key=jax.random.key(5))
+    others = Pages({name: (scores + 7, 1.0) for name, (scores, _) in pages.items()})
+    again = run(SMALL, ("magnitude",), repeats=2, journal=others)
+    assert again.operations == first.operations
+    assert len(others) == 2 * len(pages)
+
+
+def test_scores_of_another_shape_are_computed_again() -> None:
+    pages = Pages()
+    first = run(SMALL, ("magnitude",), repeats=2, journal=pages)
+
+    class Cut(Pages):
+        def write(self, candidates: str, scores: np.ndarray, seconds: float) -> None:
+            self[candidates] = (scores, seconds)
+
+    cut = Cut({name: (scores[:1], 1.0) for name, (scores, _) in pages.items()})
+    assert run(SMALL, ("magnitude",), repeats=2, journal=cut).mask == first.mask
 
 
 def test_a_budget_takes_no_more_than_it_needs() -> None:

@@ -9,7 +9,7 @@ from nas_jax.errors import ConfigError
 from nas_jax.pruning import Target
 from nas_jax.pruning.candidates import removable
 from nas_jax.pruning.selection import CLOSE_ENOUGH, lowest, shortest_that_fits
-from nas_jax.spaces import SpaceMask, darts_space, nasbench201_space
+from nas_jax.spaces import SpaceMask, darts_space, get_mask, nasbench201_space
 
 OPS = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
 MASK = SpaceMask.full(darts_space(1, OPS))
@@ -85,21 +85,47 @@ def test_nothing_fits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "kept"),
+    ("target", "of_five", "of_three"),
     [
-        (Target(0.5), 2),
-        (Target(0.0), 5),
-        (Target(0.99), 1),
-        (Target(keep=3), 3),
-        (Target(keep=9), 5),
-        (Target(budget_bytes=1, step_bytes=lambda mask: 1), 1),
+        (Target(0.5), 2, 1),
+        (Target(0.25), 3, 2),
+        (Target(0.0), 5, 3),
+        (Target(0.99), 1, 1),
+        (Target(keep=3), 3, 3),
+        (Target(keep=4), 4, 3),
+        (Target(keep=9), 5, 3),
+        (Target(budget_bytes=1, step_bytes=lambda mask: 1), 1, 1),
     ],
 )
-def test_what_edges_keep(target: Target, kept: int) -> None:
+def test_what_edges_keep_of_what_they_have(
+    target: Target, of_five: int, of_three: int
+) -> None:
     mask = SpaceMask.full(nasbench201_space())
-    assert set(target.keeps(mask).values()) == {kept}
+    assert set(target.keeps(mask).values()) == {of_five}
     fewer = mask.drop([("cell", 0, op) for op in ("none", "skip_connect")])
-    assert target.keeps(fewer)["cell", 0] == min(kept, 3)
+    keeps = target.keeps(fewer)
+    assert keeps["cell", 0] == of_three
+    assert {keeps["cell", edge] for edge in range(1, 6)} == {of_five}
+
+
+# What docs/pruning.md says, of 28 edges or of 6.
+@pytest.mark.parametrize(
+    ("space", "there", "kept"),
+    [
+        ("darts", 224, {0.25: 168, 0.5: 112, 0.75: 56}),
+        ("s1", 56, {0.25: 28, 0.5: 28, 0.75: 28}),
+        ("s2", 56, {0.25: 28, 0.5: 28, 0.75: 28}),
+        ("s3", 84, {0.25: 56, 0.5: 28, 0.75: 28}),
+        ("s4", 56, {0.25: 28, 0.5: 28, 0.75: 28}),
+        ("nasbench201", 30, {0.25: 18, 0.5: 12, 0.75: 6}),
+    ],
+)
+def test_what_levels_leave_of_every_space(
+    space: str, there: int, kept: dict[float, int]
+) -> None:
+    mask = get_mask(space)
+    assert mask.num_kept == there
+    assert {n: sum(Target(n).keeps(mask).values()) for n in kept} == kept
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ SIZE = SupernetSize(2, 2)
 
 def rounds_of(strategy: Strategy, target: Target) -> list[list[int]]:
     """What edges keep after each round, each number once."""
-    schedule = strategy.schedule(SEVEN, target.keeps(SEVEN), np.random.default_rng(0))
+    schedule = strategy.schedule(SEVEN, target.keeps(DARTS), np.random.default_rng(0))
     return [sorted(set(goal.values())) for goal in schedule]
 
 
@@ -66,7 +66,7 @@ def test_rounds_of_thin_strategies(name: str) -> None:
 
 def test_zero_cost_pt_decides_edge_by_edge_in_a_random_order() -> None:
     strategy = zero_cost_pt(SIZE)
-    keep = Target(0.5).keeps(SEVEN)
+    keep = Target(0.5).keeps(DARTS)
     first, again, other = (
         strategy.schedule(SEVEN, keep, np.random.default_rng(seed))
         for seed in (0, 0, 1)

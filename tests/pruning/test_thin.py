@@ -46,7 +46,7 @@ def test_rows_side_by_side_give_the_same_kernel() -> None:
     def score(params: Any, rows: int) -> jax.Array:
         network = scored_thin(NETWORK, params, MASK.arrays())
         assert network.rows_at_once > 1
-        changed = dataclasses.replace(network, rows_at_once=rows, _shared={})
+        changed = dataclasses.replace(network, rows_at_once=rows)
         return get_proxy("ntk_eigen").score(changed, BATCH, jax.random.key(0))
 
     both = [jax.jit(score, static_argnums=1)(params, rows) for rows in (16, 1)]
