@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from nas_jax.errors import ConfigError
 from nas_jax.networks.layers import BatchNorm, Norm, weight
-from nas_jax.networks.sown import gate_channels
+from nas_jax.networks.sown import gate_channels, is_watched
 
 STEM_MULTIPLIER = 3
 """The stem has three times the channels of the first cell (DARTS)."""
@@ -112,11 +112,13 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`[B, H, W, C] -> [B, num_classes]`; features are sown, x and pooled."""
-        self.sow("feature_map", "features", x)
+        """`[B, H, W, C] -> [B, num_classes]`; who looks on gets x, and x pooled."""
+        if is_watched(self, "feature_map"):
+            self.sow("feature_map", "features", x)
         # The loss is computed in float32 or wider, whatever the cells use.
         features = jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), (1, 2))
-        self.sow("features", "pooled", features)
+        if is_watched(self, "features"):
+            self.sow("features", "pooled", features)
         shape = (features.shape[-1], self.num_classes)
         kernel = weight(self, "kernel", shape, features.dtype)
         bias = self.param("bias", nn.initializers.zeros, shape[1:], features.dtype)

@@ -21,7 +21,11 @@ import numpy as np
 from nas_jax.errors import ConfigError, GenotypeError
 from nas_jax.networks.backbone import STEM_MULTIPLIER, check_image, places
 from nas_jax.networks.coded_cell import CodedCell, fan_ins, rows_of
-from nas_jax.networks.family import observed_classifier, observed_stem
+from nas_jax.networks.family import (
+    check_codes,
+    observed_classifier,
+    observed_stem,
+)
 from nas_jax.networks.layers import Norm
 from nas_jax.networks.observed import Observed, Seen
 from nas_jax.networks.operations import NETWORK_OPS
@@ -73,10 +77,11 @@ class DartsFamily(nn.Module):
 
         Raises:
             ConfigError: If the image cannot be halved as often as there are
-                reduction cells, or if the space is not one of DARTS.
+                reduction cells, if the space is not one of DARTS, or if the operations
+                and sources are not those of one architecture.
         """
         check_image(images.shape[1], images.shape[2], self.layers)
-        _check_space(self.space)
+        self._check(operations, sources)
         seen = Seen(gates)
         stem = STEM_MULTIPLIER * self.channels
         before = last = observed_stem(images, stem, self.norm, seen)
@@ -87,6 +92,19 @@ class DartsFamily(nn.Module):
             result = cell(before, last, operations[row], sources[row], seen)
             before, last = last, result
         return observed_classifier(last, self.num_classes, seen)
+
+    @property
+    def code_limits(self) -> dict[str, np.ndarray]:
+        """What an architecture's arrays are below, by name."""
+        cells = self.space.cells
+        kinds = [[len(c.selectable)] * len(c.gene_nodes) for c in cells]
+        nodes = [c.gene_nodes for c in cells]
+        return {"operations": np.array(kinds), "sources": np.array(nodes)}
+
+    def _check(self, operations: jax.Array, sources: jax.Array) -> None:
+        _check_space(self.space)
+        codes = {"operations": operations, "sources": sources}
+        check_codes(codes, self.code_limits)
 
     def macs(
         self, image_shape: tuple[int, ...], operations: jax.Array, sources: jax.Array
@@ -106,11 +124,12 @@ class DartsFamily(nn.Module):
 
         Raises:
             ConfigError: If the image cannot be halved as often as there are
-                reduction cells, or if the space is not one of DARTS.
+                reduction cells, if the space is not one of DARTS, or if the operations
+                and sources are not those of one architecture.
         """
         height, width, depth = image_shape
         check_image(height, width, self.layers)
-        _check_space(self.space)
+        self._check(operations, sources)
         before = last = STEM_MULTIPLIER * self.channels
         total = jnp.asarray(9 * depth * last * height * width, float)
         for place in places(self.channels, self.layers):
@@ -131,12 +150,14 @@ def darts_codes(genotype: Genotype) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         Operations, as their index among the selectable ones, and source states, of
-        each gene: int32 `[2, G]`, cells in the order of the space.
+        each gene: int32 `[2, G]`, cells in the order of the space, genes in their
+        canonical order. Equal genotypes have equal codes, and so use equal weights.
 
     Raises:
         GenotypeError: If the output of a cell is not all of its nodes.
     """
-    for spec, cell in zip(genotype.space.cells, genotype.cells, strict=True):
+    cells = genotype.canonical().cells
+    for spec, cell in zip(genotype.space.cells, cells, strict=True):
         if cell.concat != spec.output:
             raise GenotypeError(
                 f"cell {cell.name!r} concatenates the states {cell.concat}; a family "
@@ -145,7 +166,7 @@ def darts_codes(genotype: Genotype) -> tuple[np.ndarray, np.ndarray]:
             )
     pairs = [
         [(spec.selectable.index(op), source) for op, source in cell.genes]
-        for spec, cell in zip(genotype.space.cells, genotype.cells, strict=True)
+        for spec, cell in zip(genotype.space.cells, cells, strict=True)
     ]
     codes = np.array(pairs, np.int32)
     return codes[..., 0], codes[..., 1]
@@ -186,6 +207,30 @@ def live_operations(
         return chosen.astype(jnp.float32)
 
     return jax.tree_util.tree_map_with_path(entry, dict(params))
+
+
+def norm_parameters(params: Mapping[str, Any], live: Mapping[str, Any]) -> jax.Array:
+    """Factors of the live normalisations in cells, which a `DartsFamily` has none of.
+
+    The discrete network of an architecture (`DerivedNetwork`; DARTS, cnn/model.py) has
+    a scale and a shift for each channel behind each of its 1x1 convolutions.
+
+    Args:
+        params: Parameters of a `DartsFamily`, values or shapes.
+        live: What `live_operations` returned.
+
+    Returns:
+        A float scalar.
+    """
+
+    def one(path: tuple[Any, ...], alive: jax.Array, leaf: Any) -> jax.Array:
+        in_cell = path[0].key.startswith("cell_")
+        if not in_cell or "pointwise" not in path[-1].key:
+            return jnp.zeros(())
+        return jnp.sum(alive) * 2.0 * leaf.shape[-1]
+
+    counts = jax.tree_util.tree_map_with_path(one, dict(live), dict(params))
+    return jnp.sum(jnp.stack(jax.tree.leaves(counts)))
 
 
 def _row(space: SearchSpace, cell: str) -> int:

@@ -12,8 +12,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
+from nas_jax.errors import ConfigError
 from nas_jax.networks.conv import conv
 from nas_jax.networks.layers import (
     BATCH_NORM_EPSILON,
@@ -90,6 +92,41 @@ def _norm_params(
     }
 
 
+def check_codes(codes: Mapping[str, Any], limits: Mapping[str, np.ndarray]) -> None:
+    """Refuses codes that are not below their limits, as far as they are known.
+
+    A branch that is not there would be taken for the last, without a word.
+
+    Args:
+        codes: One architecture's arrays by name; may be traced.
+        limits: Arrays of their shapes, by name.
+
+    Raises:
+        ConfigError: Names the code, its place and what is allowed.
+    """
+    for name, limit in limits.items():
+        if name not in codes:
+            raise ConfigError(f"codes lack {name!r}; they have {[*codes]}")
+        value = codes[name]
+        whole = jnp.issubdtype(value.dtype, jnp.integer)
+        if not whole or value.shape != limit.shape:
+            raise ConfigError(
+                f"codes {name!r} are of dtype {value.dtype} and shape {value.shape}; "
+                f"those of one architecture are integers {limit.shape}, a row of what "
+                "encode returns"
+            )
+        if isinstance(value, jax.core.Tracer):
+            continue
+        known = np.asarray(value)
+        wrong = np.argwhere((known < 0) | (known >= limit))
+        if len(wrong):
+            at = tuple(wrong[0].tolist())
+            raise ConfigError(
+                f"codes {name!r} hold {known[at]} at {at}; allowed: 0 to "
+                f"{limit[at] - 1}"
+            )
+
+
 def gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:
     """`[B, H, W, C]` times its gates `[B, C]`; None changes nothing."""
     return x if gate is None else x * gate[:, None, None, :]
@@ -110,7 +147,7 @@ def observed_norm(
     wide = jnp.promote_types(x.dtype, jnp.float32)
     variance = scale = jnp.ones(x.shape[-1:], wide)
     shift = jnp.zeros_like(scale)
-    if params is None and norm == "identity":
+    if norm == "identity":
         return x, variance
     if params is not None:
         scale, shift = params["scale"], params["shift"]

@@ -51,7 +51,9 @@ def init_variables(key: jax.Array, abstract: Mapping[str, Any]) -> Variables:
     leaves = [leaf for _, leaf in paths]
     drawn = [n not in ONES and n not in ZEROS for n in names]
     sizes = [leaf.size for leaf, d in zip(leaves, drawn, strict=True) if d]
-    uniform = np.asarray(jax.random.uniform(key, (sum(sizes),), minval=-1.0))
+    # Of 32 bits whatever the default is: one key draws one network.
+    drawing = jax.random.uniform(key, (sum(sizes),), jnp.float32, minval=-1.0)
+    uniform = np.asarray(drawing)
     parts = iter(np.split(uniform, np.cumsum(sizes)[:-1]))
     values = []
     for name, leaf, d in zip(names, leaves, drawn, strict=True):

@@ -24,7 +24,8 @@ from nas_jax.networks.sown import (
 
 Norm = Literal["batch", "running", "identity"]
 """What batch normalisation does: statistics of the batch, running statistics, or
-nothing (synflow's linear network)."""
+nothing at all, neither scale nor shift (synflow's linear network; Tanaka et al. 2020,
+arXiv 2006.05467, and the `no_op` of the code of arXiv 2101.08134)."""
 
 BATCH_NORM_EPSILON = 1e-5
 """PyTorch's `eps` (DARTS leaves it at its default)."""
@@ -188,16 +189,16 @@ class BatchNorm(nn.Module):
             return normalize(x, self.norm)
         shape = (x.shape[0], x.shape[-1])
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        scale, shift = jnp.ones(shape, wide), jnp.zeros(shape, wide)
-        if self.norm != "identity":
-            mean, variance = self._statistics(x, shape, wide)
-            scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
-            shift = -mean * scale
+        gamma, beta = jnp.ones(shape, wide), jnp.zeros(shape, wide)
         if self.affine:
             gamma = self.param("scale", nn.initializers.ones, shape, wide)
             beta = self.param("shift", nn.initializers.zeros, shape, wide)
-            scale, shift = gamma * scale, gamma * shift + beta
-        return scale_and_shift(x, scale, shift)
+        if self.norm == "identity":
+            return x
+        mean, variance = self._statistics(x, shape, wide)
+        scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
+        shift = -mean * scale
+        return scale_and_shift(x, gamma * scale, gamma * shift + beta)
 
     def _statistics(
         self, x: jax.Array, shape: tuple[int, int], wide: jnp.dtype

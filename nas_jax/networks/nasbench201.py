@@ -17,6 +17,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from nas_jax.errors import ConfigError
@@ -26,6 +27,7 @@ from nas_jax.networks.family import (
     Dense,
     NormParams,
     Params,
+    check_codes,
     conv_norm,
     convolve,
     gated,
@@ -83,9 +85,11 @@ class NasBench201Family(nn.Module):
             gates: See `Observed`: one array for each entry of its `channels`.
 
         Raises:
-            ConfigError: If the image cannot be halved twice.
+            ConfigError: If the image cannot be halved twice, or the operations are
+                not those of one architecture.
         """
         check_halves(*images.shape[1:3])
+        check_codes({"operations": operations}, self.code_limits)
         seen = Seen(gates)
         x = observed_stem(images, self.channels, self.norm, seen)
         for stage in range(STAGES):
@@ -97,6 +101,11 @@ class NasBench201Family(nn.Module):
         seen.norm(variance)
         seen.relu(x)
         return observed_classifier(nn.relu(x), self.num_classes, seen)
+
+    @property
+    def code_limits(self) -> dict[str, np.ndarray]:
+        """What an architecture's arrays are below, by name."""
+        return {"operations": np.full(len(_CELL.edges), len(NASBENCH201_OPS))}
 
     def _stage(
         self, x: jax.Array, operations: jax.Array, name: str, seen: Seen
@@ -144,8 +153,10 @@ class NasBench201Family(nn.Module):
             A scalar of JAX's default float.
 
         Raises:
-            ConfigError: If the image cannot be halved twice.
+            ConfigError: If the image cannot be halved twice, or the operations are
+                not those of one architecture.
         """
+        check_codes({"operations": operations}, self.code_limits)
         fixed, edge = fixed_and_edge_macs(
             image_shape, self.channels, self.cells, self.num_classes
         )

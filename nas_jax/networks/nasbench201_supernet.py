@@ -41,7 +41,7 @@ from nas_jax.networks.nasbench201 import (
 )
 from nas_jax.networks.observed import Observed, Seen
 from nas_jax.networks.pools import avg_pool
-from nas_jax.networks.supernet import ArchWeights, Dtype
+from nas_jax.networks.supernet import ArchWeights, Dtype, check_weights
 from nas_jax.spaces import NASBENCH201_OPS, SpaceMask, nasbench201_space
 
 _CELL = nasbench201_space().cells[0]
@@ -86,8 +86,9 @@ class NasBench201Supernet(nn.Module):
 
         Raises:
             ConfigError: If the image cannot be halved twice.
+            MaskError: The weights are none of these operations, see `check_weights`.
         """
-        logits = self._forward(images, arch_weights[_CELL.name], None, False).logits
+        logits = self._forward(images, arch_weights, None, False).logits
         assert logits is not None
         return logits
 
@@ -110,17 +111,18 @@ class NasBench201Supernet(nn.Module):
         Raises:
             ConfigError: If the image cannot be halved twice.
         """
-        return self._forward(images, arch_weights[_CELL.name], gates, True)
+        return self._forward(images, arch_weights, gates, True)
 
     @nn.compact
     def _forward(
         self,
         images: jax.Array,
-        weights: jax.Array,
+        arch_weights: ArchWeights,
         gates: Sequence[jax.Array] | None,
         tell: bool,
     ) -> Observed:
         check_halves(*images.shape[1:3])
+        check_weights(arch_weights, self.mask.arrays(), not self.is_initializing())
         if self.dtype == "bfloat16":
             images = images.astype(jnp.bfloat16)
         seen = Seen(gates)
@@ -128,7 +130,7 @@ class NasBench201Supernet(nn.Module):
         for stage in range(STAGES):
             if stage:
                 x = observed_reduction(x, f"reduce_{stage}", self.norm, seen)
-            x = self._stage(x, weights, f"stage_{stage}", seen, tell)
+            x = self._stage(x, arch_weights[_CELL.name], f"stage_{stage}", seen, tell)
         last = NormParams(x.shape[-1], name="last_norm")(x.dtype)
         x, variance = observed_norm(x, self.norm, last)
         seen.norm(variance)
@@ -395,4 +397,6 @@ def _operate(
     if gates is not None:
         gate = gates.swapaxes(0, 1).reshape(-1, count * channels)
     y, variance = conv_norm(nn.relu(x), params, 1, norm, gate)
+    if norm == "identity":  # Which weighs nothing either.
+        y = y * scale.astype(y.dtype)
     return jnp.split(y, count, axis=-1), variance.reshape(count, channels)

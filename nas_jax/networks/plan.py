@@ -86,12 +86,12 @@ def plan_supernet(mask: SpaceMask, cell: str) -> CellPlan:
 
 
 def plan_genotype(spec: CellSpec, genotype: CellGenotype) -> CellPlan:
-    """The operations of one discrete cell."""
+    """The operations of one discrete cell, however its genes and output are listed."""
     ops = []
     for target, (op, source) in zip(spec.gene_nodes, genotype.genes, strict=True):
         edge = spec.edges.index((source, target))
         ops.append(PlannedOp(op, source, target, edge, spec.ops.index(op)))
-    return _plan(spec, ops, genotype.concat)
+    return _plan(spec, ops, tuple(sorted(genotype.concat)))
 
 
 def _plan(spec: CellSpec, ops: list[PlannedOp], concat: tuple[int, ...]) -> CellPlan:

@@ -1,7 +1,8 @@
 """What modules sow for proxies on the way from images to logits, and gates they read.
 
-Modules write into the collections of `COLLECTIONS` where all of these are mutable, and
-read gates of their channels from the collection `gates` where there is one.
+Modules write into the collections of `COLLECTIONS` where the caller names them as
+mutable, and read gates of their channels from the collection `gates` where there is
+one.
 
 Shapes: K stacked layers, B batch, C channels.
 """
@@ -22,10 +23,15 @@ COLLECTIONS = ("features", "feature_map", "relu_inputs", "variances", "channels"
 """See `Observed`, whose fields they are."""
 
 
-def is_watched(module: nn.Module) -> bool:
-    """Whether anybody looks at what a module sows."""
-    watched = module.is_mutable_collection("relu_inputs")
-    return bool(watched and not module.is_initializing())
+def is_watched(module: nn.Module, collection: str = "relu_inputs") -> bool:
+    """Whether anybody asked, by its name, for what a module sows into a collection.
+
+    Who lets everything change asks for nothing: `init` would return activations beside
+    the variables, and `mutable=True` would let them grow with every step.
+    """
+    everything = module.is_mutable_collection("a collection that nobody names")
+    named = module.is_mutable_collection(collection) and not everything
+    return bool(named and not module.is_initializing())
 
 
 def sow_relu_input(module: nn.Module, x: jax.Array, count: jax.Array | None) -> None:

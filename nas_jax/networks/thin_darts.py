@@ -26,6 +26,7 @@ from nas_jax.networks.layers import BATCH_NORM_EPSILON, Norm
 from nas_jax.networks.observed import Observed
 from nas_jax.networks.operations import CONV_OPS, NETWORK_OPS, POOL_OPS, ConvOp
 from nas_jax.networks.plan import SKIP
+from nas_jax.networks.supernet import check_weights
 from nas_jax.networks.thin_layers import conv_norm, mix_operations, relu, unstack
 from nas_jax.networks.thin_params import (
     array,
@@ -41,7 +42,7 @@ from nas_jax.networks.thin_windows import (
     split,
     total,
 )
-from nas_jax.spaces import CellSpec, SearchSpace
+from nas_jax.spaces import CellSpec, SearchSpace, SpaceMask
 
 Params = Mapping[str, Any]
 Initialisation = Literal["default", "kaiming_normal_fan_out"]
@@ -163,7 +164,11 @@ class ThinDarts:
             weights: Weights of the operations by cell name, `[edges, operations]`,
                 zero for what is not alive.
             norm: What batch normalisation does.
+
+        Raises:
+            MaskError: The weights are none of the space's, see `check_weights`.
         """
+        check_weights(weights, SpaceMask.full(self.space).arrays())
         forward = _Forward(len(images), norm)
         x = jnp.transpose(images, (3, 1, 2, 0))
         x = x.reshape(*x.shape[:2], -1)
@@ -239,7 +244,7 @@ class _Forward:
         """Normalisation, ReLU, mean over the image and a linear layer."""
         mean = jnp.mean(x, (1, 2))
         variance = jnp.mean(jnp.square(x - mean[:, None, None]), (1, 2))
-        scale, shift = norm["scale"], norm["shift"]
+        scale, shift = self._affine(norm, 1.0)
         if self._norm != "identity":
             used = variance if self._norm == "batch" else jnp.ones_like(variance)
             scale = scale * lax.rsqrt(used + BATCH_NORM_EPSILON)
@@ -309,8 +314,7 @@ class _Forward:
                 x,
                 here["depthwise"],
                 here["pointwise"],
-                here["scale"] * factor,
-                here["shift"] * factor,
+                *self._affine(here, factor),
                 batch=self._batch,
                 stride=stride if stage == conv.stages[0] else 1,
                 dilation=conv.dilation,
@@ -337,13 +341,21 @@ class _Forward:
             both,
             None,
             jnp.concatenate([upper, lower], axis=1),
-            params["scale"] * weight[:, None],
-            params["shift"] * weight[:, None],
+            *self._affine(params, weight[:, None]),
             batch=self._batch,
             norm=self._norm,
         )
         self._variances.append((variance, (weight > 0).astype(float)))
         return y
+
+    def _affine(
+        self, params: Params, factor: jax.Array | float
+    ) -> tuple[jax.Array, jax.Array]:
+        """Scale and shift of a normalisation, times the weights behind it."""
+        scale, shift = params["scale"], params["shift"]
+        if self._norm == "identity":
+            scale, shift = jnp.ones_like(scale), jnp.zeros_like(shift)
+        return scale * factor, shift * factor
 
     def _preprocess(self, x: jax.Array, params: Params) -> jax.Array:
         """ReLU, 1x1 convolution and normalisation."""
@@ -356,8 +368,7 @@ class _Forward:
             x,
             None,
             params["kernel"][None],
-            params["scale"][None],
-            params["shift"][None],
+            *self._affine(jax.tree.map(lambda p: p[None], dict(params)), 1.0),
             batch=self._batch,
             norm=self._norm,
         )

@@ -26,7 +26,15 @@ def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
 
     Returns:
         `[B, B]` float32, or float64 for float64 inputs.
+
+    Raises:
+        ConfigError: There is not one count for each stacked ReLU.
     """
+    if counts.shape != inputs.shape[:1]:
+        raise ConfigError(
+            f"counts have shape {counts.shape} for {len(inputs)} stacked ReLUs; give "
+            "one number for each"
+        )
     dtype = jnp.promote_types(inputs.dtype, jnp.float32)
     counts = counts.astype(dtype)
 
@@ -53,7 +61,9 @@ def nwot(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """log |det K| of the kernel of activation patterns, summed over all ReLUs.
 
     Mellor et al. 2021 (arXiv 2006.04647), equation 3. ETE-NAS calls it the ReLU regions
-    distance.
+    distance. Minus infinity where two images have the same pattern in all ReLUs, which
+    makes the determinant 0: as equal images have, and all images where no path leads to
+    a ReLU. The public codes say minus infinity too, or what rounding leaves of it.
 
     Raises:
         ConfigError: If the network cannot tell what its ReLUs receive, or has none.
@@ -69,7 +79,9 @@ def nwot(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     # Scaled to 1 on the diagonal: the determinant of B pixels' counts overflows.
     scale = jnp.maximum(kernel[0, 0], 1.0)
     log_det = jnp.linalg.slogdet(kernel / scale)[1]
-    return log_det + kernel.shape[0] * jnp.log(scale)
+    # Rounding leaves some -40 of a determinant that is 0.
+    agree = jnp.sum(kernel == kernel[0, 0]) > kernel.shape[0]
+    return jnp.where(agree, -jnp.inf, log_det + kernel.shape[0] * jnp.log(scale))
 
 
 NWOT = register_proxy(
@@ -84,5 +96,6 @@ NWOT = register_proxy(
         reference="arXiv 2006.04647, equations 2 and 3",
         needs=("relu_inputs",),
         intermediate="observed",
+        compares_images=True,
     )
 )

@@ -25,7 +25,8 @@ def rank_sum(scores: Scores) -> np.ndarray:
     better.
 
     Raises:
-        ConfigError: On an unknown proxy, none at all, or columns that differ in length.
+        ConfigError: On an unknown proxy, none at all, or columns that are not `[N]` or
+            differ in length.
     """
     values, complete = _oriented(scores)
     total = np.zeros(complete.sum())
@@ -44,7 +45,8 @@ def z_score_sum(scores: Scores) -> np.ndarray:
     vote instead).
 
     Raises:
-        ConfigError: On an unknown proxy, none at all, or columns that differ in length.
+        ConfigError: On an unknown proxy, none at all, or columns that are not `[N]` or
+            differ in length.
     """
     values, complete = _oriented(scores)
     kept = values[complete]
@@ -62,7 +64,8 @@ def majority_vote(scores: Scores) -> np.ndarray:
     (arXiv 2101.08134), vote of synflow, jacob_cov and snip.
 
     Raises:
-        ConfigError: On an unknown proxy, none at all, or columns that differ in length.
+        ConfigError: On an unknown proxy, none at all, or columns that are not `[N]` or
+            differ in length.
     """
     values, complete = _oriented(scores)
     kept = values[complete]
@@ -79,7 +82,13 @@ def _oriented(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
     if not scores:
         raise ConfigError("no proxies to combine; give the scores of at least one")
     signs = [1.0 if get_proxy(name).higher_is_better else -1.0 for name in scores]
-    columns = [np.asarray(column, np.float64).reshape(-1) for column in scores.values()]
+    columns = [np.asarray(column, np.float64) for column in scores.values()]
+    for name, column in zip(scores, columns, strict=True):
+        if column.ndim != 1:
+            raise ConfigError(
+                f"the scores of {name} have shape {column.shape}; give [N], one for "
+                "each architecture"
+            )
     lengths = {name: len(c) for name, c in zip(scores, columns, strict=True)}
     if len(set(lengths.values())) > 1:
         raise ConfigError(

@@ -7,7 +7,10 @@ from numpy.typing import ArrayLike
 
 NAN = "not a number: 0 / 0 or the like, for example a gradient that is constant"
 OVERFLOW = "infinite: beyond the range of its dtype, or a division by 0"
-UNDERFLOW = "minus infinity: the logarithm of 0"
+UNDERFLOW = (
+    "minus infinity: the logarithm of 0, as where no path leads from the images to "
+    "what is measured, or where two images are alike to the network"
+)
 
 
 def failures(scores: ArrayLike) -> list[str | None]:

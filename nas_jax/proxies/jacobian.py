@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from nas_jax.proxies.network import Batch, ScoredNetwork
+from nas_jax.proxies.network import Batch, ScoredNetwork, check_labels
 from nas_jax.proxies.proxy import Proxy, register_proxy
 from nas_jax.proxies.spectrum import (
     centred,
@@ -81,7 +81,11 @@ def per_class_score(
 
     Returns:
         A scalar.
+
+    Raises:
+        DataError: The labels are no classes, see `check_labels`.
     """
+    check_labels(labels, len(correlations), num_classes)
     logs = jnp.log(jnp.abs(correlations) + EPE_EPSILON)
     member = jax.nn.one_hot(labels, num_classes, dtype=logs.dtype)
     score = jnp.einsum("ic,ij,jc->c", member, logs, member, precision="highest")
@@ -120,6 +124,7 @@ JACOV = register_proxy(
         input_kind="data",
         reference="arXiv 2006.04647v1, score of the correlation matrix",
         intermediate="input_gradient",
+        compares_images=True,
     )
 )
 EPE_NAS = register_proxy(
@@ -133,5 +138,6 @@ EPE_NAS = register_proxy(
         input_kind="data",
         reference="arXiv 2102.08099, section 3",
         intermediate="input_gradient",
+        compares_images=True,
     )
 )

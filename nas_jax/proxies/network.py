@@ -9,7 +9,10 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import get_opaque_trace_state
 
+from nas_jax.errors import ConfigError, DataError
 from nas_jax.networks.observed import Gate, Observed
 from nas_jax.proxies.macs import count_macs
 
@@ -76,6 +79,8 @@ class ScoredNetwork:
             cannot; proxies that need it then refuse.
         macs: Multiply-accumulates for one image of a shape `(H, W, C)`, a scalar.
         operations: How often each operation of a search space occurs, by its name.
+        unbuilt: Parameters of the architecture that are not in `params`, a scalar:
+            factors of normalisations that a network for scoring has no need of.
         rows_at_once: Images whose own gradients are computed side by side, where a
             proxy needs them; more take more memory.
     """
@@ -87,19 +92,58 @@ class ScoredNetwork:
     macs: Callable[[ImageShape], jax.Array] | None = None
     operations: Mapping[str, jax.Array] | None = None
     rows_at_once: int = 1
+    unbuilt: jax.Array | float = 0.0
+    # Not handed on by `dataclasses.replace`: a copy has other parameters.
     _shared: dict[str, Any] = dataclasses.field(
-        default_factory=dict, repr=False, compare=False
+        default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        """Refuses a `live` that says nothing of the parameters.
+
+        Raises:
+            ConfigError: It is another tree, has other axes or, where its values are
+                known, others than 0 and 1.
+        """
+        own: Any = jax.tree.structure(self.params)
+        live: Any = jax.tree.structure(self.live)
+        if own != live:
+            raise ConfigError(
+                f"live is the tree {live}, and params is {own}; give one entry for "
+                "each parameter, or use ScoredNetwork.plain"
+            )
+        for (path, alive), array in zip(
+            jax.tree_util.tree_leaves_with_path(self.live),
+            jax.tree.leaves(self.params),
+            strict=True,
+        ):
+            name = jax.tree_util.keystr(path)
+            shape, whole = jnp.shape(alive), jnp.shape(array)
+            if shape != whole[: len(shape)]:
+                raise ConfigError(
+                    f"live{name} has shape {shape}, and the parameter {whole}; it must "
+                    "have the axes that stack layers, () for a single one"
+                )
+            if isinstance(alive, jax.core.Tracer):
+                continue
+            values = np.asarray(alive)
+            other = values[(values != 0) & (values != 1)]
+            if other.size:
+                raise ConfigError(
+                    f"live{name} holds {other.flat[0]!s}; a layer takes part (1) or "
+                    "does not (0)"
+                )
 
     def shared(self, name: str, batch: Batch, compute: Callable[[], T]) -> T:
         """An intermediate that several proxies need, computed by the first of them.
 
-        Kept until another batch is asked for. A network object lives for one trace,
-        so what is kept here does too.
+        Kept until another batch is asked for, or another trace begins: what one traced
+        function computed means nothing in another.
         """
-        if self._shared.get("batch") is not batch:
+        trace = get_opaque_trace_state(convention="nas_jax")
+        if self._shared.get("batch") is not batch or self._shared["trace"] != trace:
             self._shared.clear()
-            self._shared["batch"] = batch
+            self._shared.update(batch=batch, trace=trace)
         if name not in self._shared:
             self._shared[name] = compute()
         value: T = self._shared[name]
@@ -142,6 +186,43 @@ class ScoredNetwork:
         live = jax.tree.map(lambda _: jnp.ones(()), params)
         macs = functools.partial(_macs, logits, params)
         return cls(logits, params, live, observe, macs)
+
+
+def check_labels(labels: jax.Array, images: int, num_classes: int) -> None:
+    """Refuses what are no class numbers of a batch, as far as its values are known.
+
+    Args:
+        labels: Must be `[B]`, integers from 0 to `num_classes - 1`.
+        images: B.
+        num_classes: Number of classes.
+
+    Raises:
+        DataError: They are of another shape, type or class.
+    """
+    if jnp.shape(labels) != (images,):
+        raise DataError(
+            f"labels have shape {jnp.shape(labels)} for {images} images; they must be "
+            f"[{images}], one class number each: of one-hot labels, give "
+            "labels.argmax(-1)"
+        )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise DataError(
+            f"labels have dtype {labels.dtype}; they must be integers, class numbers"
+        )
+    if isinstance(labels, jax.core.Tracer) or not images:
+        return
+    known = np.asarray(labels)
+    low, high = known.min(), known.max()
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"labels go from {low} to {high}, but there are {num_classes} classes; "
+            f"labels must be 0 to {num_classes - 1}"
+        )
+
+
+def gaussian(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+    """N(0, 1): the same numbers, drawn in 32 bits, whatever the dtype is."""
+    return jax.random.normal(key, shape, jnp.float32).astype(dtype)
 
 
 def _macs(logits: Logits, params: Params, shape: ImageShape) -> jax.Array:

@@ -12,7 +12,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from nas_jax.proxies.network import Batch, ScoredNetwork
+from nas_jax.proxies.network import Batch, ScoredNetwork, check_labels
 from nas_jax.proxies.proxy import Proxy, register_proxy, require
 from nas_jax.proxies.spectrum import (
     condition_number,
@@ -100,7 +100,9 @@ def nngp_lga(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     some training.
     """
     del key
-    return label_alignment(gram(batch_logits(network, batch)), batch.labels)
+    logits = batch_logits(network, batch)
+    check_labels(batch.labels, *logits.shape)
+    return label_alignment(gram(logits), batch.labels)
 
 
 NNGP_FROBENIUS = register_proxy(
@@ -114,6 +116,7 @@ NNGP_FROBENIUS = register_proxy(
         input_kind="data",
         reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
         intermediate="logits",
+        compares_images=True,
     )
 )
 NNGP_MEAN = register_proxy(

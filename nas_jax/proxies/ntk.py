@@ -93,6 +93,7 @@ NTK_COND = register_proxy(
         input_kind="data",
         reference="arXiv 2102.11535, section 3.1.1",
         intermediate="weight_gradients",
+        compares_images=True,
     )
 )
 NTK_EIGEN = register_proxy(
@@ -106,5 +107,6 @@ NTK_EIGEN = register_proxy(
         input_kind="data",
         reference="ETE-NAS (ICASSP 2023), eigenvalue score; arXiv 2102.11535",
         intermediate="weight_gradients",
+        compares_images=True,
     )
 )

@@ -39,6 +39,8 @@ class Proxy:
             are compiled into one program.
         float64: Whether its numbers leave the range of float32 on networks of usual
             size, so that it wants a program with 64-bit numbers enabled.
+        compares_images: Whether it reads a kernel between the images of a batch. Two
+            equal images make that singular, whatever the network.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Proxy:
     needs: tuple[str, ...] = ()
     intermediate: str = ""
     float64: bool = False
+    compares_images: bool = False
 
 
 _REGISTRY: dict[str, Proxy] = {}

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from nas_jax.errors import ConfigError
-from nas_jax.proxies.network import Batch, ScoredNetwork
+from nas_jax.proxies.network import Batch, ScoredNetwork, gaussian
 from nas_jax.proxies.proxy import Proxy, register_proxy, require
 
 REGION_SAMPLES = 1000
@@ -121,7 +121,8 @@ def random_crops(
         )
     depth = channels if depth is None else depth
     limits = [count, height - size + 1, width - size + 1, channels - depth + 1]
-    places = jax.random.randint(key, (samples, 4), 0, jnp.array(limits))
+    ends = jnp.array(limits, jnp.int32)
+    places = jax.random.randint(key, (samples, 4), 0, ends, jnp.int32)
 
     def crop(place: jax.Array) -> jax.Array:
         return lax.dynamic_slice(images, place, (1, size, size, depth))[0]
@@ -169,7 +170,7 @@ def linear_regions_proxy(
         def hashes(key: jax.Array) -> tuple[jax.Array, jax.Array]:
             if source == "noise":
                 shape = (samples, size, size, depth or images.shape[-1])
-                inputs = jax.random.normal(key, shape, images.dtype)
+                inputs = gaussian(key, shape, images.dtype)
             else:
                 inputs = random_crops(key, images, samples, size, depth)
             seen = network.tell(network.params, inputs)

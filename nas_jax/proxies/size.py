@@ -17,9 +17,11 @@ def params(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Number of parameters of the layers that take part, as a float.
 
     Baseline of Abdelfattah et al. 2021 (arXiv 2101.08134) and of every later study.
+    Those of normalisations count, as published counts do, also where the network for
+    scoring has none (`ScoredNetwork.unbuilt`).
     """
     del batch, key
-    return count_parameters(network.live, network.params)
+    return count_parameters(network.live, network.params) + network.unbuilt
 
 
 def flops(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nas_jax.proxies.layerwise import is_kernel, is_scale
-from nas_jax.proxies.network import Batch, Params, ScoredNetwork
+from nas_jax.proxies.network import Batch, Params, ScoredNetwork, gaussian
 from nas_jax.proxies.proxy import Proxy, register_proxy, require
 
 ZEN_MIXUP = 0.01
@@ -25,7 +25,7 @@ def gaussian_weights(key: jax.Array, live: Params, params: Params) -> Params:
         zip(paths, jax.tree.leaves(live), strict=True)
     ):
         if is_kernel(alive, array):
-            values.append(jax.random.normal(keys[i], array.shape, array.dtype))
+            values.append(gaussian(keys[i], array.shape, array.dtype))
         else:
             values.append(jnp.full(array.shape, float(is_scale(path)), array.dtype))
     return jax.tree_util.tree_unflatten(tree, values)
@@ -39,7 +39,10 @@ def zen_score(
     """log mean_b sum |f(x) - f(x + 0.01 e)| + sum_BN log sqrt(mean_c variance_c).
 
     Lin et al. 2021 (arXiv 2102.01063), algorithm 1. The variances are the batch's, as
-    in the paper; the public code reads running ones, which start at 1.
+    in the paper; the public code reads running ones, which start at 1 and are never 0.
+    The terms undo what normalisations do to the features' size. One that normalises
+    nothing but zeros, as behind a node that no signal reaches, does nothing to them and
+    adds nothing.
 
     Args:
         feature_map: `[B, ...]`, before pooling.
@@ -52,8 +55,10 @@ def zen_score(
     distance = jnp.abs(feature_map - disturbed).reshape(feature_map.shape[0], -1)
     score = jnp.log(jnp.mean(jnp.sum(distance, axis=1)))
     for variance, count in variances:
-        scale = 0.5 * jnp.log(jnp.mean(variance, axis=-1))
-        score += jnp.sum(jnp.where(count > 0, count * scale, 0))
+        mean = jnp.mean(variance, axis=-1)
+        taken = (count > 0) & (mean > 0)
+        scale = 0.5 * jnp.log(jnp.where(taken, mean, 1))
+        score += jnp.sum(jnp.where(taken, count * scale, 0))
     return score
 
 
@@ -69,8 +74,8 @@ def zen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     weight_key, image_key, noise_key = jax.random.split(key, 3)
     params = gaussian_weights(weight_key, network.live, network.params)
     shape, dtype = batch.images.shape, batch.images.dtype
-    images = jax.random.normal(image_key, shape, dtype)
-    noise = jax.random.normal(noise_key, shape, dtype)
+    images = gaussian(image_key, shape, dtype)
+    noise = gaussian(noise_key, shape, dtype)
     first = network.tell(params, images)
     second = network.tell(params, images + ZEN_MIXUP * noise)
     return zen_score(

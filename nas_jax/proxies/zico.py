@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from nas_jax.errors import ConfigError
 from nas_jax.proxies.gradient import network_loss
 from nas_jax.proxies.layerwise import sum_over_weights
-from nas_jax.proxies.network import Batch, ScoredNetwork
+from nas_jax.proxies.network import Batch, ScoredNetwork, check_labels
 from nas_jax.proxies.proxy import Proxy, register_proxy
 
 ZICO_BATCHES = 2
@@ -36,6 +36,7 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
 
     Raises:
         ConfigError: If the batch has fewer than two images.
+        DataError: If its labels are no classes, see `check_labels`.
     """
     del key
     half = batch.images.shape[0] // ZICO_BATCHES
@@ -44,6 +45,11 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
             f"zico splits a batch into {ZICO_BATCHES}, and this one has "
             f"{batch.images.shape[0]} image; give it at least {ZICO_BATCHES}"
         )
+    # Within the loop below they are traced, and not known.
+    shape = jax.eval_shape(
+        lambda: network.logits(network.params, batch.images, norm="batch")
+    ).shape
+    check_labels(batch.labels, *shape)
     parts = jax.tree.map(
         lambda x: x[: ZICO_BATCHES * half].reshape(ZICO_BATCHES, half, *x.shape[1:]),
         batch,

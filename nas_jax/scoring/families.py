@@ -18,6 +18,7 @@ from nas_jax.errors import ConfigError, GenotypeError
 from nas_jax.networks import abstract_variables, darts_family, init_variables
 from nas_jax.networks import nasbench201 as nasbench201_family
 from nas_jax.networks.darts_family import DartsFamily, darts_codes
+from nas_jax.networks.family import check_codes
 from nas_jax.networks.nasbench201 import NasBench201Family
 from nas_jax.proxies import Observed, ScoredNetwork
 from nas_jax.spaces import Genotype, SearchSpace, darts_space
@@ -87,7 +88,7 @@ class NasBench201:
 
     def scored(self, params: Any, codes: Codes) -> ScoredNetwork:
         """The network of one architecture, as proxies see it."""
-        _check_codes(codes, {"operations": np.full(6, len(NASBENCH201_OPS))})
+        check_codes(codes, self.network.code_limits)
         live = nasbench201_family.live_operations(params, codes["operations"])
         counts = {
             op: jnp.sum(codes["operations"] == i)
@@ -137,9 +138,7 @@ class Darts:
 
     def scored(self, params: Any, codes: Codes) -> ScoredNetwork:
         """The network of one architecture, as proxies see it."""
-        genes = [cell.gene_nodes for cell in self.space.cells]
-        kinds = [[len(c.selectable)] * len(c.gene_nodes) for c in self.space.cells]
-        _check_codes(codes, {"operations": np.array(kinds), "sources": np.array(genes)})
+        check_codes(codes, self.network.code_limits)
         live = darts_family.live_operations(self.network, params, **codes)
         ops = self.space.cells[0].selectable
         counts = {op: jnp.sum(codes["operations"] == i) for i, op in enumerate(ops)}
@@ -186,33 +185,6 @@ def get_family(
             raise ConfigError(f"{what} is {number}; it must be at least 1")
     made: Family = family(*numbers.values())
     return made
-
-
-def _check_codes(codes: Codes, limits: Mapping[str, np.ndarray]) -> None:
-    """Refuses codes that are not below their limits, as far as they are known.
-
-    A branch that is not there is taken for the last, without a word.
-    """
-    for name, limit in limits.items():
-        if name not in codes:
-            raise ConfigError(f"codes lack {name!r}; they have {[*codes]}")
-        value = codes[name]
-        whole = jnp.issubdtype(value.dtype, jnp.integer)
-        if not whole or value.shape != limit.shape:
-            raise ConfigError(
-                f"codes {name!r} are of dtype {value.dtype} and shape {value.shape}; "
-                f"those of one architecture are integers {limit.shape}, a row of what "
-                "encode returns"
-            )
-        if isinstance(value, jax.core.Tracer):
-            continue
-        wrong = np.argwhere((value < 0) | (value >= limit))
-        if len(wrong):
-            at = tuple(wrong[0].tolist())
-            raise ConfigError(
-                f"codes {name!r} hold {int(value[at])} at {at}; allowed: 0 to "
-                f"{limit[at] - 1}"
-            )
 
 
 def _init(

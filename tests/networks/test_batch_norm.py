@@ -71,6 +71,24 @@ def test_identity() -> None:
     np.testing.assert_array_equal(y, X)
 
 
+def test_identity_has_factors_and_does_not_read_them() -> None:
+    module = BatchNorm("identity", affine=True)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), X)
+    assert jax.tree.map(jnp.shape, shapes["params"]) == {
+        "scale": (2, 2),
+        "shift": (2, 2),
+    }
+    params = {"scale": jnp.full((2, 2), 3.0), "shift": jnp.full((2, 2), -5.0)}
+
+    def apply(params: dict[str, jax.Array]) -> jax.Array:
+        y: jax.Array = module.apply({"params": params}, jnp.asarray(X))  # type: ignore
+        return y
+
+    np.testing.assert_array_equal(apply(params), X)
+    gradient = jax.grad(lambda p: jnp.sum(apply(p)))(params)
+    jax.tree.map(lambda g: np.testing.assert_array_equal(g, 0), gradient)
+
+
 def test_variance_of_a_large_mean_is_not_negative() -> None:
     x = jnp.full((1, 2, 2, 2, 1), 3e4) + jnp.arange(2.0).reshape(1, 2, 1, 1, 1)
     y = BatchNorm().apply({}, x)

@@ -78,7 +78,8 @@ def test_live_layers_can_be_traced() -> None:
     params = abstract_variables(family, image, *codes(0))["params"]
     live = jax.jit(functools.partial(live_operations, family, params))(*codes(0))
     cell = live["cell_0"]
-    assert cell["sep_conv_3x3_depthwise_0"].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+    # In the order of the sources: the second gene as it is listed is the first.
+    assert cell["sep_conv_3x3_depthwise_0"].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
     assert cell["sep_conv_5x5_pointwise_1"].tolist() == [0, 0, 0, 0, 0, 1, 0, 0]
     assert cell["preprocess_0"]["pointwise"].tolist() == [1]
     # Only the skip connection that reads an input halves the image.
@@ -127,11 +128,34 @@ def test_codes() -> None:
     operations, sources = darts_codes(GENOTYPES[0])
     assert operations.dtype == sources.dtype == np.int32
     kinds = SPACE.cells[0].selectable
-    assert [[kinds[i] for i in row] for row in operations] == [
-        [op for op, _ in NORMAL],
-        [op for op, _ in REDUCE],
+    cells = [
+        [
+            gene
+            for i in range(0, 8, 2)
+            for gene in sorted(genes[i : i + 2], key=by_source)
+        ]
+        for genes in (NORMAL, REDUCE)
     ]
-    assert sources.tolist() == [[s for _, s in NORMAL], [s for _, s in REDUCE]]
+    assert cells[0] != NORMAL
+    found = [[kinds[i] for i in row] for row in operations]
+    assert found == [[op for op, _ in genes] for genes in cells]
+    assert sources.tolist() == [[s for _, s in genes] for genes in cells]
+
+
+def by_source(gene: tuple[str, int]) -> int:
+    return gene[1]
+
+
+def test_codes_do_not_depend_on_how_a_genotype_is_listed() -> None:
+    genotype = GENOTYPES[0]
+    cells = [
+        dataclasses.replace(cell, concat=cell.concat[::-1])
+        for cell in genotype.canonical().cells
+    ]
+    again = Genotype(SPACE, tuple(cells))
+    assert str(again) != str(genotype)
+    for one, other in zip(darts_codes(genotype), darts_codes(again), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_codes_of_a_genotype_with_another_output() -> None:

@@ -144,9 +144,10 @@ def test_weights_of_a_channel(seen: Observed) -> None:
     single = [int(gate.fan_in) for gate in channels if len(gate.live) == 1]
     # Stem of 6 channels; two states of each cell before; classifier.
     assert single == [9 * 2, 6, 6, 6, 2 * 2, 2 * 2, 2 * 4, 2 * 8]
-    # sep_conv_3x3 and skip_connect of the inputs, dil_conv_5x5 of a node, skip_connect.
+    # sep_conv_3x3 and skip_connect of the inputs, another skip_connect, and
+    # dil_conv_5x5 of a node, in the order of their sources.
     for gate, wide, skip in zip(stacked, (2, 4, 8), (0, 4, 8), strict=True):
         sep, dil = [9, wide, 9, wide], [0, 0, 25, wide]
-        rows = [sep, [0, 0, 0, skip], dil, [0, 0, 0, skip]]
+        rows = [sep, [0, 0, 0, skip], [0, 0, 0, skip], dil]
         np.testing.assert_array_equal(gate.fan_in, np.ravel(rows))
         np.testing.assert_array_equal(gate.live, np.ravel(rows) > 0)

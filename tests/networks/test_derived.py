@@ -146,3 +146,19 @@ def test_shallow_node_after_a_deep_one(kind: str) -> None:
     else:
         network = Supernet(genotype.mask(), 2, 3, 3)
         abstract_variables(network, images, zero_alphas(genotype.space))
+
+
+def test_a_network_does_not_depend_on_how_its_genotype_is_listed() -> None:
+    cells = []
+    for cell in GENOTYPE.canonical().cells:
+        first, second, *rest = cell.genes
+        cells.append(CellGenotype(cell.name, (second, first, *rest), cell.concat[::-1]))
+    listed = Genotype(SPACE, tuple(cells))
+    assert str(listed) not in (str(GENOTYPE), str(GENOTYPE.canonical()))
+    network = DerivedNetwork(listed, channels=2, layers=3, num_classes=3)
+    # Equal modules are one entry of a compilation cache: they must compute the same.
+    assert network == NETWORK
+    abstract = abstract_variables(network, jnp.asarray(IMAGES), train=True)
+    assert jax.tree.map(jnp.shape, abstract) == jax.tree.map(jnp.shape, variables())
+    logits = jax.jit(lambda v: network.apply(v, IMAGES, train=False))(variables())
+    np.testing.assert_array_equal(logits, evaluate()(variables(), IMAGES))

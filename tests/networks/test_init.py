@@ -138,3 +138,13 @@ def test_alphas(key: jax.Array) -> None:
     numbers = np.concatenate([np.ravel(a) for a in alphas.values()])
     assert numbers.std() == pytest.approx(1e-3, rel=0.2)
     assert len(np.unique(numbers)) == numbers.size
+
+
+def test_draws_do_not_depend_on_the_precision(key: jax.Array) -> None:
+    def draw() -> object:
+        return init_variables(key, supernet_shapes()), init_alphas(SPACE, key)
+
+    single = draw()
+    with jax.enable_x64(True):
+        double = draw()
+    jax.tree.map(np.testing.assert_array_equal, single, double)

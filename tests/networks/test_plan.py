@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from nas_jax.networks.plan import PlannedOp, plan_genotype, plan_supernet
-from nas_jax.spaces import DARTS_OPS, Genotype, SpaceMask, darts_space
+from nas_jax.spaces import DARTS_OPS, CellGenotype, Genotype, SpaceMask, darts_space
 
 SPACE = darts_space()
 
@@ -55,3 +55,17 @@ def test_waves_of_a_genotype() -> None:
         (PlannedOp("max_pool_3x3", 2, 3, 4, 1),),
     )
     assert len(plan_genotype(space.cell("reduce"), genotype.cells[1]).waves) == 1
+
+
+def test_plan_does_not_depend_on_how_a_genotype_is_listed() -> None:
+    space = darts_space(2)
+    spec = space.cell("normal")
+    genes = (
+        *(("skip_connect", 1), ("sep_conv_3x3", 0)),
+        *(("max_pool_3x3", 2), ("skip_connect", 0)),
+    )
+    turned = (*genes[1::-1], *genes[:1:-1])
+    one = plan_genotype(spec, CellGenotype("normal", genes, (2, 3)))
+    other = plan_genotype(spec, CellGenotype("normal", turned, (3, 2)))
+    assert one == other
+    assert other.concat == (2, 3)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nas_jax.errors import MaskError
 from nas_jax.networks import (
     Supernet,
     Variables,
@@ -210,6 +211,35 @@ def test_masked_softmax_of_extreme_alphas() -> None:
     alpha = jnp.asarray([[1e4, -1e4, 0.0]])
     weights = mixture_weights({"n": alpha}, {"n": np.array([[0, 1, 1]])})["n"]
     np.testing.assert_array_equal(weights, [[0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("live", "message"),
+    [
+        (
+            {"n": np.array([[0.2, 0.3, 0.5]])},
+            "live of 'n' holds 0.2; it must hold 0 an",
+        ),
+        ({"n": np.array([[0, 2, 1]])}, "live of 'n' holds 2; it must hold 0 and 1"),
+        ({"n": np.array([[0, 0, 0]])}, "live of 'n' has no operation on edge 0"),
+        ({"n": np.ones(3)}, r"have shape \(1, 3\), and live has \(3,\); both must be"),
+        ({"n": np.ones((2, 1, 3))}, r"shape \(1, 3\), and live has \(2, 1, 3\)"),
+        ({"m": np.ones((1, 3))}, r"cells \['n'\], and live of \['m'\]; they must be"),
+    ],
+)
+def test_what_is_no_live_array_is_refused(live: Any, message: str) -> None:
+    with pytest.raises(MaskError, match=message):
+        mixture_weights({"n": jnp.zeros((1, 3))}, live)
+
+
+def test_live_that_is_traced_is_not_looked_at() -> None:
+    # Shapes are known all the same.
+    one = {"n": jnp.zeros((1, 3))}
+    live = {"n": jnp.array([[[0, 1, 1]], [[1, 0, 0]]])}
+    weights = jax.jit(jax.vmap(lambda live: mixture_weights(one, live)))(live)
+    np.testing.assert_array_equal(weights["n"], [[[0, 0.5, 0.5]], [[1, 0, 0]]])
+    with pytest.raises(MaskError, match=r"live has \(2, 1, 3\)"):
+        jax.jit(lambda live: mixture_weights(one, live))(live)
 
 
 def test_gradient_to_pruned_alphas_is_exactly_zero() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 from typing import Any
 
@@ -19,8 +20,10 @@ from nas_jax.proxies import (
     flops,
     get_proxy,
     grad_norm,
+    list_proxies,
     logsynflow,
     params,
+    snip,
     synflow,
 )
 
@@ -85,6 +88,58 @@ def test_batches_do_not_mix(tiny: Any) -> None:
             float(score(images)), rel=1e-4
         )
         del batch
+
+
+def gradient_norms(network: ScoredNetwork, batch: Batch) -> Any:
+    return jnp.stack([grad_norm(network, batch, KEY), snip(network, batch, KEY)])
+
+
+def test_one_network_in_several_traces(tiny: Any) -> None:
+    """What one of them computed and left is nothing to the others."""
+    batch, weights = tiny.batch(), tiny.params(0)
+    expected = gradient_norms(tiny.network(weights), batch)
+    network = tiny.network(weights)
+    scales = jnp.array([1.0, 2.0])
+
+    def scaled(scale: Any) -> Any:
+        return scale * gradient_norms(network, batch)
+
+    together = np.outer(scales, expected)
+    for _ in range(2):
+        for run in (lambda: gradient_norms(network, batch), jax.jit(lambda: scaled(1))):
+            np.testing.assert_allclose(run(), expected, rtol=1e-5)
+        for mapped in (jax.vmap(scaled), jax.jit(jax.vmap(scaled))):
+            np.testing.assert_allclose(mapped(scales), together, rtol=1e-5)
+    # The batch itself may be traced, and a trace may lie within another.
+    inner = jax.jit(lambda b: jax.jit(lambda: gradient_norms(network, b))())
+    np.testing.assert_allclose(inner(batch), expected, rtol=1e-5)
+    outer = jax.jit(lambda b: (inner(b), gradient_norms(network, b)))
+    for value in outer(batch):
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient_norms(network, batch), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", list_proxies())
+def test_a_network_is_used_in_two_programs(name: str, tiny: Any) -> None:
+    network, batch = tiny.network(tiny.params(0)), tiny.batch()
+    fast = {"xla_backend_optimization_level": 0}
+
+    def score(images: Any) -> Any:
+        return get_proxy(name).score(network, Batch(images, batch.labels), KEY)
+
+    first, second = (
+        jax.jit(lambda: score(batch.images), compiler_options=fast)() for _ in range(2)
+    )
+    assert first == second
+
+
+def test_a_copy_with_other_weights_shares_nothing(tiny: Any) -> None:
+    network, batch = tiny.network(tiny.params(0)), tiny.batch()
+    before = grad_norm(network, batch, KEY)
+    other = dataclasses.replace(network, params=tiny.params(1))
+    expected = grad_norm(tiny.network(tiny.params(1)), batch, KEY)
+    assert grad_norm(other, batch, KEY) == expected != before
+    assert grad_norm(network, batch, KEY) == before
 
 
 def deep(params: Any, images: Any, *, norm: str) -> Any:

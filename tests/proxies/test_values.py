@@ -193,6 +193,21 @@ def test_nwot_against_loops_over_binary_codes() -> None:
     assert nwot(network, one_image([0, 0], 0), KEY) == pytest.approx(expected, rel=1e-5)
 
 
+def test_nwot_of_equal_patterns_is_no_number() -> None:
+    """The determinant is 0; rounding makes some e^-40 of it."""
+    rng = np.random.default_rng(0)
+    for size in (4, 16, 64):
+        for _ in range(5):
+            inputs = rng.normal(size=(2, size, 500))
+            inputs[:, size // 2] = inputs[:, 1]
+            network = relu_network((inputs, [1.0, 3.0]))
+            score = nwot(network, one_image([0, 0], 0), KEY)
+            assert np.isneginf(score)
+            inputs[0, 1, 0] *= -1
+            network = relu_network((inputs, [1.0, 3.0]))
+            assert np.isfinite(nwot(network, one_image([0, 0], 0), KEY))
+
+
 def test_nwot_does_not_overflow() -> None:
     # 64 images that agree on half of 2e5 ReLUs: the determinant is about 1e335.
     inputs = np.random.default_rng(0).normal(size=(1, 64, 2000))

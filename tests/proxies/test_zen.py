@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.proxies import zen
+from nas_jax.proxies import get_proxy, zen
 from nas_jax.proxies.zen import gaussian_weights, zen_score
 
 KEY = jax.random.key(0)
@@ -41,6 +41,16 @@ def test_zen(tiny: Any) -> None:
     ]
     expected = math.log(np.mean(moved)) + math.log(math.sqrt(first["variance"].mean()))
     assert score == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["zen", "linear_regions"])
+def test_draws_do_not_depend_on_the_precision(tiny: Any, name: str) -> None:
+    score = get_proxy(name).score
+    single = score(tiny.network(tiny.params(0)), tiny.batch(), KEY)
+    with jax.enable_x64(True):
+        batch = tiny.batch(dtype=jnp.float64)
+        double = score(tiny.network(tiny.params(0, jnp.float64)), batch, KEY)
+    np.testing.assert_allclose(double, single, rtol=1e-4)
 
 
 def test_weights_are_gaussian_and_normalisations_untouched() -> None:
@@ -75,3 +85,6 @@ def test_zen_score_by_hand() -> None:
     variances[1] = (variances[1][0], jnp.array([2.0]))
     twice = zen_score(feature_map, disturbed, variances)
     assert twice - score == pytest.approx(math.log(math.sqrt(8)))
+    # One that normalises nothing but zeros scales nothing.
+    variances.append((jnp.zeros((1, 2)), jnp.ones(1)))
+    assert zen_score(feature_map, disturbed, variances) == twice

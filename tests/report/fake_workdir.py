@@ -408,7 +408,7 @@ def fill(
         {
             "date": "2025-11-24T09:18:00+00:00",
             "command": ["nas-jax", "run", "--config=configs/digits.py"],
-            "working_directory": "/home/me/nas runs",
+            "working_directory": "/data/nas runs",
             "data": {
                 "source": "digits",
                 "path": "",

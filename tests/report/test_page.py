@@ -123,7 +123,7 @@ def test_every_section_is_filled(page: Page) -> None:
     assert page.source.count('class="panel"') == 28
     assert page.source.count('class="chart"') == 4
     command = "nas-jax run --config=configs/digits.py"
-    assert f"cd '/home/me/nas runs' && {command}" in page.text
+    assert f"cd '/data/nas runs' && {command}" in page.text
     assert "in 3 repeats" in page.text
     assert "Not scored: none (never selected at discretisation)." in page.text
 
@@ -295,7 +295,7 @@ def change_environment(workdir: Path, **changed: object) -> None:
 
 OWN = {
     "source": "npz",
-    "path": "/home/me/my_images.npz",
+    "path": "/data/my_images.npz",
     "name": "",
     "num_train": 1437,
     "num_test": 360,

@@ -125,6 +125,19 @@ def test_synflow_gets_64_bit_numbers(
     assert not jax.config.jax_enable_x64
 
 
+def test_images_of_64_bits(
+    family: Family, params: Any, batch: Batch, codes: Any, scores: np.ndarray
+) -> None:
+    """The same numbers, also where labels alone have 64 bits."""
+    with jax.enable_x64(True):
+        images = jnp.asarray(batch.images, jnp.float64)
+        labels = jnp.asarray(batch.labels, jnp.int64)
+        assert images.dtype == jnp.float64 and labels.dtype == jnp.int64
+        for wide in (Batch(images, labels), Batch(batch.images, labels)):
+            found = Scorer(family.scored, PROXIES[:2])(params, wide, KEY, codes)
+            np.testing.assert_allclose(found, scores[:, :2], rtol=1e-4)
+
+
 def test_programs_are_for_proxies_that_share_an_intermediate() -> None:
     groups = program_groups(("snip", "nwot", "grad_norm", "synflow", "logsynflow"))
     assert groups == [("snip", "grad_norm"), ("nwot",), ("synflow", "logsynflow")]
