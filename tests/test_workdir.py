@@ -51,7 +51,7 @@ def test_begin_again_remembers_earlier_starts(tmp_path: Path) -> None:
 
 def test_another_config_is_told(tmp_path: Path, caplog: Any) -> None:
     opened(tmp_path, CONFIG, {})
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         opened(tmp_path, CONFIG.replace("3", "4"), {})
     assert "search.epochs: 3, now 4" in caplog.text
     assert Workdir(tmp_path).read_json("config.json")["search"]["epochs"] == 4

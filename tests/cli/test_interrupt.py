@@ -49,14 +49,14 @@ sys.exit(app.run(main, [], name="x", help_text="", needs_config=False,
 def start(repo_root: Path) -> Iterator[object]:
     processes: list[subprocess.Popen[str]] = []
 
-    def start(mode: str, **options: object) -> subprocess.Popen[str]:
+    def start(mode: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, mode],
+            [*before, sys.executable, "-c", SCRIPT, mode],
             cwd=repo_root,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **options,  # type: ignore[call-overload]
         )
         processes.append(process)
         assert process.stdout is not None
@@ -123,9 +123,7 @@ def test_what_cannot_go_on_has_the_code_of_a_shell(start) -> None:
 
 
 def test_nohup_stays_nohup(start) -> None:
-    process = start(
-        "loop", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    )
+    process = start("loop", before=("nohup",))
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.5)

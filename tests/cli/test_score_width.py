@@ -81,7 +81,7 @@ def task(count: int) -> Task:
     batch = Batch(jnp.ones((32, 4, 4, 1)), jnp.arange(32) % 10)
     names = tuple(map(str, gains))
     params, key = jnp.ones((16, 10)), jax.random.key(0)
-    return Task(family, params, names, gains, ("grad_norm",), batch, key, {})
+    return Task(family, params, names, gains, ("grad_norm",), batch, key, {}, {})
 
 
 @pytest.mark.parametrize(

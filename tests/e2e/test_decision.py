@@ -12,7 +12,12 @@ import pytest
 from nas_jax.report import summary_text
 
 STEPS, EPOCHS = "these 4 steps", "--config.search.epochs (1)"
-SHORT = ("--config.search.epochs=1", "--config.retrain.epochs=1")
+SHORT = (
+    "--config.search.epochs=1",
+    "--config.retrain.epochs=1",
+    "--config.prune.strategy=random",
+    "--config.prune.proxies=()",
+)
 
 
 def decision(workdir: Path) -> dict[str, Any]:

@@ -29,11 +29,12 @@ BATCH = Batch(jnp.zeros((2, *SIZE)), jnp.zeros(2, int))
 KEY = jax.random.key(0)
 
 
-def counted(family: Any, genotype: Genotype) -> int:
-    """From shapes alone."""
-    codes = {name: array[0] for name, array in family.encode([genotype]).items()}
-    shapes = abstract_variables(family.network, IMAGE, *codes.values())["params"]
-    return int(params(family.scored(shapes, codes), BATCH, KEY))
+def counted(family: Any, genotypes: list[Genotype]) -> list[int]:
+    """From shapes alone, which all architectures share."""
+    codes = family.encode(genotypes)
+    each = [{n: array[i] for n, array in codes.items()} for i in range(len(genotypes))]
+    shapes = abstract_variables(family.network, IMAGE, *each[0].values())["params"]
+    return [int(params(family.scored(shapes, one), BATCH, KEY)) for one in each]
 
 
 def test_published_counts(shared_data: Path) -> None:
@@ -43,13 +44,11 @@ def test_published_counts(shared_data: Path) -> None:
     fields = ("normal", "normal_concat", "reduce", "reduce_concat")
     named = json.loads(path.read_text())
     family = Darts(36, 20, 10)
-    found = {
-        name: counted(
-            family,
-            Genotype.parse(family.space, json.dumps({f: entry[f] for f in fields})),
-        )
-        for name, entry in named.items()
-    }
+    genotypes = [
+        Genotype.parse(family.space, json.dumps({f: entry[f] for f in fields}))
+        for entry in named.values()
+    ]
+    found = dict(zip(named, counted(family, genotypes), strict=True))
     assert found == {name: e["params_c36_l20"] for name, e in named.items()}
     assert len(found) == 12 and found["DARTS_V1"] == 3_169_414
 
@@ -57,10 +56,11 @@ def test_published_counts(shared_data: Path) -> None:
 @pytest.mark.parametrize("name", ["darts", "nasbench201"])
 def test_counts_of_the_networks_that_are_trained(name: str) -> None:
     family = get_family(name, channels=4, cells=3, num_classes=7)
-    for genotype in sample_genotypes(family.space, 8, seed=0):
+    genotypes = sample_genotypes(family.space, 8, seed=0)
+    for genotype, count in zip(genotypes, counted(family, genotypes), strict=True):
         network: Any = get_network(genotype, 4, 3, 7)
         shapes = abstract_variables(network, IMAGE, train=True)
-        assert counted(family, genotype) == num_parameters(shapes)
+        assert count == num_parameters(shapes)
 
 
 def test_a_candidate_counts_what_its_supernet_is_built_of() -> None:
