@@ -195,8 +195,16 @@ class Workdir:
             except ValueError:
                 continue
             if isinstance(row, dict) and row.get(FIELD) != made_from.digest:
-                stored = self._earlier(MAKINGS).get(str(row.get(FIELD)))
+                stored = self._noted().get(str(row.get(FIELD)))
                 made_from.refuse_others(f"{path}, line {number}", {"from": stored})
+
+    def _noted(self) -> dict[str, Any]:
+        """What `note` kept; nothing where it is missing or damaged. Moves no file."""
+        try:
+            value = self.read_json(MAKINGS)
+        except WorkdirError:
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def write_artefact(
         self, name: str, value: Mapping[str, Any], made_from: MadeFrom

@@ -155,6 +155,14 @@ def test_rows_of_another_making_are_refused(tmp_path: Path, noted: bool) -> None
     assert (tmp_path / "a.jsonl").read_text() == rows
 
 
+def test_a_check_moves_no_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "made_from.json").write_text("{")
+    (tmp_path / "a.jsonl").write_text('{"step": 1, "made_from": "x"}\n')
+    with pytest.raises(WorkdirError, match="does not record"):
+        Workdir(tmp_path).refuse_other_rows("a.jsonl", MadeFrom({"seed": 2}))
+    assert names(tmp_path) == ["a.jsonl", "made_from.json"]
+
+
 def test_digest_does_not_depend_on_the_order_of_fields() -> None:
     assert MadeFrom({"a": 1, "b": 2}).digest == MadeFrom({"b": 2, "a": 1}).digest
     assert MadeFrom({"a": 1}).digest != MadeFrom({"a": 1.5}).digest

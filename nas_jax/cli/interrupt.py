@@ -55,6 +55,7 @@ class Interrupt:
     def __enter__(self) -> Interrupt:
         """Start listening; only the main thread can."""
         self._before: dict[int, object] = {}
+        self._thread: threading.Thread | None = None
         if threading.current_thread() is not threading.main_thread():
             return self
         self._read, self._write = socket.socketpair()
@@ -78,7 +79,7 @@ class Interrupt:
         traceback: TracebackType | None,
     ) -> None:
         """Stop listening."""
-        if not self._before:
+        if self._thread is None:
             return
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nas_jax.errors import DataError
@@ -50,3 +52,44 @@ def check_labels(
             "K-1: remove unlabelled images or renumber the classes."
         )
     return labels
+
+
+def check_batch_labels(labels: Any, images: int, num_classes: int) -> None:
+    """Refuses what are no class numbers of a batch, as far as its values are known.
+
+    Under a trace only shape and type are.
+
+    Args:
+      labels: must be `[B]`, integers from 0 to `num_classes - 1`.
+      images: B.
+      num_classes: the number of classes of the network.
+
+    Raises:
+      DataError: they are of another shape, type or class.
+    """
+    if np.shape(labels) != (images,):
+        raise DataError(
+            f"labels have shape {np.shape(labels)} for {images} images; they must be "
+            f"[{images}], one class number each: of one-hot labels, give "
+            "labels.argmax(-1)"
+        )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise DataError(
+            f"labels have dtype {labels.dtype}; they must be integers, class numbers"
+        )
+    if not isinstance(labels, jax.core.Tracer):
+        check_classes(np.asarray(labels), num_classes)
+
+
+def check_classes(labels: np.ndarray, num_classes: int) -> None:
+    """Refuses labels `[N]` of classes that a network does not have.
+
+    Raises:
+      DataError: one is not from 0 to `num_classes - 1`.
+    """
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"labels go from {low} to {high}, but the network has {num_classes} "
+            f"classes; labels must be 0 to {num_classes - 1}"
+        )

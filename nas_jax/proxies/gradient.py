@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from nas_jax.data.labels import check_batch_labels
 from nas_jax.proxies.layerwise import only_kernels, sum_over_weights
-from nas_jax.proxies.network import Batch, Params, ScoredNetwork, check_labels
+from nas_jax.proxies.network import Batch, Params, ScoredNetwork
 from nas_jax.proxies.proxy import Proxy, register_proxy
 
 
@@ -14,9 +15,9 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over the batch of -log softmax(logits)[label]; `[B, classes], [B] -> []`.
 
     Raises:
-        DataError: The labels are no classes, see `check_labels`.
+        DataError: The labels are no classes, see `check_batch_labels`.
     """
-    check_labels(labels, *logits.shape)
+    check_batch_labels(labels, *logits.shape)
     log_p = jax.nn.log_softmax(logits)
     return -jnp.mean(jnp.take_along_axis(log_p, labels[:, None], axis=1))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from nas_jax.proxies.network import Batch, ScoredNetwork, check_labels
+from nas_jax.data.labels import check_batch_labels
+from nas_jax.proxies.network import Batch, ScoredNetwork
 from nas_jax.proxies.proxy import Proxy, register_proxy
 from nas_jax.proxies.spectrum import (
     centred,
@@ -83,9 +84,9 @@ def per_class_score(
         A scalar.
 
     Raises:
-        DataError: The labels are no classes, see `check_labels`.
+        DataError: The labels are no classes, see `check_batch_labels`.
     """
-    check_labels(labels, len(correlations), num_classes)
+    check_batch_labels(labels, len(correlations), num_classes)
     logs = jnp.log(jnp.abs(correlations) + EPE_EPSILON)
     member = jax.nn.one_hot(labels, num_classes, dtype=logs.dtype)
     score = jnp.einsum("ic,ij,jc->c", member, logs, member, precision="highest")

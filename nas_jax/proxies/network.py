@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
-from nas_jax.errors import ConfigError, DataError
+from nas_jax.errors import ConfigError
 from nas_jax.networks.observed import Gate, Observed
 from nas_jax.proxies.macs import count_macs
 
@@ -186,38 +186,6 @@ class ScoredNetwork:
         live = jax.tree.map(lambda _: jnp.ones(()), params)
         macs = functools.partial(_macs, logits, params)
         return cls(logits, params, live, observe, macs)
-
-
-def check_labels(labels: jax.Array, images: int, num_classes: int) -> None:
-    """Refuses what are no class numbers of a batch, as far as its values are known.
-
-    Args:
-        labels: Must be `[B]`, integers from 0 to `num_classes - 1`.
-        images: B.
-        num_classes: Number of classes.
-
-    Raises:
-        DataError: They are of another shape, type or class.
-    """
-    if jnp.shape(labels) != (images,):
-        raise DataError(
-            f"labels have shape {jnp.shape(labels)} for {images} images; they must be "
-            f"[{images}], one class number each: of one-hot labels, give "
-            "labels.argmax(-1)"
-        )
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise DataError(
-            f"labels have dtype {labels.dtype}; they must be integers, class numbers"
-        )
-    if isinstance(labels, jax.core.Tracer) or not images:
-        return
-    known = np.asarray(labels)
-    low, high = known.min(), known.max()
-    if low < 0 or high >= num_classes:
-        raise DataError(
-            f"labels go from {low} to {high}, but there are {num_classes} classes; "
-            f"labels must be 0 to {num_classes - 1}"
-        )
 
 
 def gaussian(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:

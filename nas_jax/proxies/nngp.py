@@ -12,7 +12,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from nas_jax.proxies.network import Batch, ScoredNetwork, check_labels
+from nas_jax.data.labels import check_batch_labels
+from nas_jax.proxies.network import Batch, ScoredNetwork
 from nas_jax.proxies.proxy import Proxy, register_proxy, require
 from nas_jax.proxies.spectrum import (
     condition_number,
@@ -101,7 +102,7 @@ def nngp_lga(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """
     del key
     logits = batch_logits(network, batch)
-    check_labels(batch.labels, *logits.shape)
+    check_batch_labels(batch.labels, *logits.shape)
     return label_alignment(gram(logits), batch.labels)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from nas_jax.data.labels import check_batch_labels
 from nas_jax.errors import ConfigError
 from nas_jax.proxies.gradient import network_loss
 from nas_jax.proxies.layerwise import sum_over_weights
-from nas_jax.proxies.network import Batch, ScoredNetwork, check_labels
+from nas_jax.proxies.network import Batch, ScoredNetwork
 from nas_jax.proxies.proxy import Proxy, register_proxy
 
 ZICO_BATCHES = 2
@@ -36,7 +37,7 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
 
     Raises:
         ConfigError: If the batch has fewer than two images.
-        DataError: If its labels are no classes, see `check_labels`.
+        DataError: If its labels are no classes, see `check_batch_labels`.
     """
     del key
     half = batch.images.shape[0] // ZICO_BATCHES
@@ -49,7 +50,7 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     shape = jax.eval_shape(
         lambda: network.logits(network.params, batch.images, norm="batch")
     ).shape
-    check_labels(batch.labels, *shape)
+    check_batch_labels(batch.labels, *shape)
     parts = jax.tree.map(
         lambda x: x[: ZICO_BATCHES * half].reshape(ZICO_BATCHES, half, *x.shape[1:]),
         batch,

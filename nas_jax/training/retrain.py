@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from nas_jax.data import epoch_order
+from nas_jax.data.labels import check_classes
 from nas_jax.networks import (
     AnyNetwork,
     abstract_variables,
@@ -19,7 +20,8 @@ from nas_jax.networks import (
     num_parameters,
 )
 from nas_jax.training.batches import Augment, DeviceImages
-from nas_jax.training.losses import check_classes, loss_and_accuracy
+from nas_jax.training.losses import loss_and_accuracy
+from nas_jax.training.mesh import check_mesh
 
 
 class TrainState(NamedTuple):
@@ -105,6 +107,7 @@ class Trainer:
     def _step(
         self, state: TrainState, data: DeviceImages, index: jax.Array, key: jax.Array
     ) -> tuple[TrainState, dict[str, jax.Array]]:
+        check_mesh(state, data)
         key = jax.random.fold_in(key, state.step)
         images, labels = data.batch(index, key, self._augment)
 

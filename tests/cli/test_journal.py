@@ -63,13 +63,12 @@ def test_a_half_written_row_is_scored_again(path: Path) -> None:
 def test_a_damaged_row_costs_that_row_alone(
     path: Path, damage: str, caplog: Any
 ) -> None:
-    first, second = path.read_text().splitlines()
+    _, second = path.read_text().splitlines()
     if damage.startswith('{"step"'):
         damage = json.dumps({**json.loads(damage), "made_from": MADE})
     path.write_text(f"{damage}\n{second}\n")
     assert known(path, "a", "b") == [False, True]
     assert "line 1" in caplog.text
-    del first
 
 
 def test_order_of_rows_does_not_matter(path: Path) -> None:

@@ -77,7 +77,7 @@ def test_stopped_pruning(cli, tiny, reference, tmp_path, number) -> None:
 
 @pytest.mark.parametrize("damage", ["first", "second", "both ways", "swapped"])
 def test_damaged_and_doubled_rows_change_no_score(
-    cli, tiny, reference, tmp_path, damage, caplog
+    cli, tiny, reference, tmp_path, damage
 ) -> None:
     workdir = tmp_path / "run"
     workdir.mkdir()

@@ -25,7 +25,7 @@ KEY = jax.random.key(0)
 LABELLED = [name for name in list_proxies() if get_proxy(name).needs_labels]
 # Six images, three classes.
 WRONG = [
-    (np.array([0, 1, 2, 0, 1, 3]), "from 0 to 3, but there are 3 classes"),
+    (np.array([0, 1, 2, 0, 1, 3]), "from 0 to 3, but the network has 3 classes"),
     (np.array([0, 1, 2, 0, 1, -1]), "from -1 to 2"),
     (np.array([0, 1, 2, 0, 1]), r"shape \(5,\) for 6 images"),
     (np.eye(3)[[0, 1, 2, 0, 1, 0]], r"shape \(6, 3\) .*argmax"),

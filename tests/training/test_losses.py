@@ -36,9 +36,9 @@ def test_a_finite_loss_passes() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.eye(2, dtype=np.int32), r"labels \(2, 2\); .* give labels.argmax\(-1\)"),
-        (np.zeros((2, 1), np.int32), r"labels \(2, 1\)"),
-        (np.zeros(3, np.int32), r"shape \(2, 2\) and labels \(3,\)"),
+        (np.eye(2, dtype=np.int32), r"shape \(2, 2\) .* give labels.argmax\(-1\)"),
+        (np.zeros((2, 1), np.int32), r"labels have shape \(2, 1\)"),
+        (np.zeros(3, np.int32), r"labels have shape \(3,\) for 2 images"),
         (np.zeros(2, np.float32), "labels have dtype float32; they must be integers"),
         (np.zeros(2, bool), "labels have dtype bool; they must be integers"),
         (np.array([0, 2]), "labels go from 0 to 2, but the network has 2 classes"),
@@ -53,5 +53,5 @@ def test_what_is_no_label_is_refused(labels: np.ndarray, message: str) -> None:
 def test_labels_that_are_traced_are_checked_by_shape_and_type() -> None:
     loss = jax.jit(loss_and_accuracy)
     assert loss(jnp.zeros((2, 2)), jnp.array([0, 1]))[1] == 0.5
-    with pytest.raises(DataError, match=r"labels \(2, 2\)"):
+    with pytest.raises(DataError, match=r"labels have shape \(2, 2\)"):
         loss(jnp.zeros((2, 2)), jnp.eye(2))
