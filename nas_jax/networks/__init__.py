@@ -1,62 +1,81 @@
-"""How it is computed: operations, cells, supernet and discrete network. Flax linen."""
+"""How it is computed: operations, cells, supernets and discrete networks. Flax linen."""
 
-from nas_jax.networks.backbone import check_image, reduction_layers
-from nas_jax.networks.darts_family import DartsFamily, darts_codes
-from nas_jax.networks.depthwise import depthwise_conv
-from nas_jax.networks.derived import DerivedNetwork
-from nas_jax.networks.edges import from_edges, to_edges
-from nas_jax.networks.init import (
+from nas_jax.networks.darts import DARTS
+from nas_jax.networks.darts.coded import CodedDarts
+from nas_jax.networks.darts.edges import from_edges, to_edges
+from nas_jax.networks.darts.network import DerivedNetwork
+from nas_jax.networks.darts.supernet import Supernet
+from nas_jax.networks.engines import Dtype, Remat
+from nas_jax.networks.engines.weights import (
+    ArchWeights,
+    init_alphas,
+    mixture_weights,
+    zero_alphas,
+)
+from nas_jax.networks.family import (
+    FAMILIES,
+    Architectures,
+    Candidates,
+    NetworkFamily,
+    Scorable,
+    Size,
+    check_size,
+    family_of,
+    register_family,
+)
+from nas_jax.networks.layers import Layers, Norm
+from nas_jax.networks.nasbench201 import NASBENCH201
+from nas_jax.networks.nasbench201.coded import CodedNasBench201
+from nas_jax.networks.nasbench201.network import NasBench201Network
+from nas_jax.networks.nasbench201.supernet import NasBench201Supernet
+from nas_jax.networks.ops import OPS, Form, Op, get_op, register_op
+from nas_jax.networks.parameters import (
+    Spec,
     Variables,
     abstract_variables,
     init_variables,
     num_parameters,
 )
-from nas_jax.networks.nasbench201 import NasBench201Family
-from nas_jax.networks.nasbench201_network import NasBench201Network
-from nas_jax.networks.nasbench201_supernet import NasBench201Supernet
-from nas_jax.networks.operations import NETWORK_OPS
-from nas_jax.networks.registry import (
-    AnyNetwork,
-    AnySupernet,
-    check_images,
-    get_network,
-    get_supernet,
-    is_nasbench201,
-)
-from nas_jax.networks.supernet import (
-    ArchWeights,
-    Supernet,
-    init_alphas,
-    mixture_weights,
-    zero_alphas,
-)
+from nas_jax.networks.record import Gate, Observed
 
 __all__ = [
-    "NETWORK_OPS",
-    "AnyNetwork",
-    "AnySupernet",
+    "DARTS",
+    "FAMILIES",
+    "NASBENCH201",
+    "OPS",
     "ArchWeights",
-    "DartsFamily",
+    "Architectures",
+    "Candidates",
+    "CodedDarts",
+    "CodedNasBench201",
     "DerivedNetwork",
-    "NasBench201Family",
+    "Dtype",
+    "Form",
+    "Gate",
+    "Layers",
     "NasBench201Network",
     "NasBench201Supernet",
+    "NetworkFamily",
+    "Norm",
+    "Observed",
+    "Op",
+    "Remat",
+    "Scorable",
+    "Size",
+    "Spec",
     "Supernet",
     "Variables",
     "abstract_variables",
-    "check_image",
-    "check_images",
-    "darts_codes",
-    "depthwise_conv",
+    "check_size",
+    "family_of",
     "from_edges",
-    "get_network",
-    "get_supernet",
+    "get_op",
     "init_alphas",
     "init_variables",
-    "is_nasbench201",
     "mixture_weights",
     "num_parameters",
-    "reduction_layers",
+    "register_family",
+    "register_op",
     "to_edges",
     "zero_alphas",
 ]

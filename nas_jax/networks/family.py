@@ -1,213 +1,350 @@
-"""What families of networks are made of: layers that tell what happens in them.
-
-A family has the networks of a whole search space in one program, with the architecture
-as an argument. Shapes: B batch, H and W image, C and D channels.
-"""
+"""What everybody else asks of the networks of a search space: one object a space."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
-from nas_jax.errors import ConfigError
-from nas_jax.networks.conv import conv
-from nas_jax.networks.layers import (
-    BATCH_NORM_EPSILON,
-    Norm,
-    batch_statistics,
-    scale_and_shift,
-    weight,
-)
-from nas_jax.networks.observed import Observed, Seen
+from nas_jax.errors import ConfigError, MaskError
+from nas_jax.networks.engines import Dtype, Remat
+from nas_jax.networks.engines.weights import ArchWeights, mixture_weights, zero_alphas
+from nas_jax.networks.layers import Norm
+from nas_jax.networks.ops import OPS
+from nas_jax.networks.parameters import abstract_variables, init_variables
+from nas_jax.networks.record import Observed
+from nas_jax.spaces import Genotype, SearchSpace, SpaceMask
 
-Params = Mapping[str, Any]
+Params = Any
+ImageShape = tuple[int, int, int]
 
 
-class ConvNorm(nn.Module):
-    """Parameters of stacked convolutions and of the normalisation behind them.
+class Size(NamedTuple):
+    """How large a network is.
 
     Attributes:
-        stack: Shape of the stack; nothing for a single convolution.
-        size: Height and width of a kernel.
-        channels: Channels in and out.
+        channels: Channels of its first cells.
+        cells: Its cells; those of each stage where a family has stages.
     """
-
-    stack: tuple[int, ...]
-    size: int
-    channels: tuple[int, int]
-
-    @nn.compact
-    def __call__(self, dtype: jnp.dtype) -> Params:
-        """`kernel` `[*stack, k, k, C, D]`, `scale` and `shift` `[*stack, D]`."""
-        shape = (*self.stack, self.size, self.size, *self.channels)
-        kernel = weight(self, "kernel", shape, dtype)
-        return {"kernel": kernel, **_norm_params(self, shape[:-4] + shape[-1:], dtype)}
-
-
-class NormParams(nn.Module):
-    """Parameters of a normalisation of so many channels."""
 
     channels: int
-
-    @nn.compact
-    def __call__(self, dtype: jnp.dtype) -> Params:
-        """`scale` and `shift` `[channels]`."""
-        return _norm_params(self, (self.channels,), dtype)
+    cells: int
 
 
-class Dense(nn.Module):
-    """Parameters of a linear layer.
+class Supernet(Protocol):
+    """A Flax module of images and architecture weights."""
+
+    mask: SpaceMask
+
+    def __call__(
+        self,
+        images: jax.Array,
+        arch_weights: ArchWeights,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Logits `[B, classes]`."""
+        ...
+
+    def observe(
+        self,
+        images: jax.Array,
+        arch_weights: ArchWeights,
+        gates: Sequence[jax.Array] | None = None,
+    ) -> Observed:
+        """The logits and all that proxies ask for."""
+        ...
+
+    def live(self, params: Params, arch_weights: ArchWeights) -> Any:
+        """The tree of the parameters, 1 for each layer that takes part, else 0."""
+        ...
+
+
+class Scorable(Protocol):
+    """Networks of one set of weights that an argument, the codes, tells apart."""
+
+    def init(self, key: jax.Array, image_shape: ImageShape) -> Params:
+        """Initial weights for images of a shape (height, width, channels)."""
+        ...
+
+    def logits(
+        self, params: Params, codes: Any, images: jax.Array, norm: Norm
+    ) -> jax.Array:
+        """Logits `[B, classes]` of images `[B, H, W, C]`."""
+        ...
+
+    def observe(
+        self,
+        params: Params,
+        codes: Any,
+        images: jax.Array,
+        norm: Norm,
+        gates: Sequence[jax.Array] | None = None,
+    ) -> Observed:
+        """The logits and all that proxies ask for."""
+        ...
+
+    def live(self, params: Params, codes: Any) -> Any:
+        """The tree of `params`, 1 for each layer that takes part, else 0."""
+        ...
+
+    def operations(self, codes: Any) -> Mapping[str, jax.Array]:
+        """How often each operation occurs, by name."""
+        ...
+
+    def unbuilt(self, codes: Any) -> jax.Array:
+        """Parameters of an architecture that are not in `params`, a scalar."""
+        ...
+
+
+class NetworkFamily(Protocol):
+    """The networks of a kind of search spaces.
 
     Attributes:
-        size: Channels in and out.
-        bias: Whether it has one.
+        name: What `SearchSpace.family` says.
+        usual_size: Size of the supernet that a search trains by default.
+        staged: Whether a size counts the cells of a stage, and not of the network.
+        min_cells: Fewest cells.
     """
 
-    size: tuple[int, int]
-    bias: bool = True
+    name: str
+    usual_size: Size
+    staged: bool
+    min_cells: int
 
-    @nn.compact
-    def __call__(self, dtype: jnp.dtype) -> Params:
-        """`kernel` `[C, D]` and `bias` `[D]`."""
-        params = {"kernel": weight(self, "kernel", self.size, dtype)}
-        if self.bias:
-            zeros = nn.initializers.zeros
-            params["bias"] = self.param("bias", zeros, self.size[1:], dtype)
-        return params
+    def check_space(self, space: SearchSpace) -> None:
+        """Raises ConfigError where a space is not of this kind."""
+        ...
+
+    def check_images(self, height: int, width: int, cells: int) -> None:
+        """Raises ConfigError where a network cannot halve images of a size."""
+        ...
+
+    def supernet(
+        self,
+        mask: SpaceMask,
+        size: Size,
+        num_classes: int,
+        *,
+        remat: Remat = "op",
+        dtype: Dtype = "float32",
+    ) -> Any:
+        """The supernet of the operations that a mask keeps, a `Supernet`."""
+        ...
+
+    def network(self, genotype: Genotype, size: Size, num_classes: int) -> Any:
+        """The network of an architecture, a module of images and `train`.
+
+        Raises:
+            GenotypeError: It cannot be trained.
+        """
+        ...
+
+    def coded(self, space: SearchSpace, size: Size, num_classes: int) -> Any:
+        """All networks of a space as one module of images and codes."""
+        ...
+
+    def facts(self, genotype: Genotype) -> dict[str, Any]:
+        """What else is known of an architecture, such as its official index."""
+        ...
 
 
-def _norm_params(
-    module: nn.Module, shape: tuple[int, ...], dtype: jnp.dtype
-) -> dict[str, jax.Array]:
-    wide = jnp.promote_types(dtype, jnp.float32)
-    return {
-        "scale": module.param("scale", nn.initializers.ones, shape, wide),
-        "shift": module.param("shift", nn.initializers.zeros, shape, wide),
-    }
+FAMILIES: dict[str, NetworkFamily] = {}
+"""Families by name."""
 
 
-def check_codes(codes: Mapping[str, Any], limits: Mapping[str, np.ndarray]) -> None:
-    """Refuses codes that are not below their limits, as far as they are known.
-
-    A branch that is not there would be taken for the last, without a word.
-
-    Args:
-        codes: One architecture's arrays by name; may be traced.
-        limits: Arrays of their shapes, by name.
+def register_family(family: NetworkFamily) -> NetworkFamily:
+    """Makes a family known, which spaces name in `SearchSpace.family`.
 
     Raises:
-        ConfigError: Names the code, its place and what is allowed.
+        ConfigError: Another one has its name.
     """
-    for name, limit in limits.items():
-        if name not in codes:
-            raise ConfigError(f"codes lack {name!r}; they have {[*codes]}")
-        value = codes[name]
-        whole = jnp.issubdtype(value.dtype, jnp.integer)
-        if not whole or value.shape != limit.shape:
-            raise ConfigError(
-                f"codes {name!r} are of dtype {value.dtype} and shape {value.shape}; "
-                f"those of one architecture are integers {limit.shape}, a row of what "
-                "encode returns"
-            )
-        if isinstance(value, jax.core.Tracer):
-            continue
-        known = np.asarray(value)
-        wrong = np.argwhere((known < 0) | (known >= limit))
-        if len(wrong):
-            at = tuple(wrong[0].tolist())
-            raise ConfigError(
-                f"codes {name!r} hold {known[at]} at {at}; allowed: 0 to "
-                f"{limit[at] - 1}"
-            )
+    if FAMILIES.get(family.name, family) is not family:
+        raise ConfigError(
+            f"there is a family of networks {family.name!r} already; give yours "
+            "another name"
+        )
+    FAMILIES[family.name] = family
+    return family
 
 
-def gated(x: jax.Array, gate: jax.Array | None) -> jax.Array:
-    """`[B, H, W, C]` times its gates `[B, C]`; None changes nothing."""
-    return x if gate is None else x * gate[:, None, None, :]
+def family_of(space: SearchSpace) -> NetworkFamily:
+    """The networks of a search space.
+
+    Raises:
+        MaskError: No network computes an operation of the space.
+        ConfigError: There is no such family, or the space is not of its kind.
+    """
+    if space.family not in FAMILIES:
+        raise ConfigError(
+            f"search space {space.name!r} names the networks {space.family!r}; "
+            f"allowed: {', '.join(FAMILIES)}; add your own by register_family"
+        )
+    ops = dict.fromkeys(op for cell in space.cells for op in cell.ops)
+    missing = [op for op in ops if op not in OPS]
+    if missing:
+        raise MaskError(
+            f"no network computes {', '.join(missing)} of search space {space.name!r}; "
+            f"choose a space of these operations: {', '.join(OPS)}; or add your own by "
+            "register_op"
+        )
+    family = FAMILIES[space.family]
+    family.check_space(space)
+    return family
 
 
-def observed_norm(
-    x: jax.Array, norm: Norm, params: Params | None = None
-) -> tuple[jax.Array, jax.Array]:
-    """Batch normalisation of `[B, H, W, C]` and the variances `[C]` of the batch.
-
-    "running" statistics are those of an untrained network: mean 0 and variance 1.
+def check_size(
+    space: SearchSpace, height: int, width: int, cells: int, field: str
+) -> None:
+    """Refuses networks of so many cells for images of a size.
 
     Args:
-        x: What to normalise.
-        norm: What to do.
-        params: `scale` and `shift` `[C]`; None for a normalisation without.
+        space: The search space.
+        height: Of the images.
+        width: Of the images.
+        cells: Cells of the network, or of a stage.
+        field: What says how many there are, for the message.
+
+    Raises:
+        ConfigError: There are too few, or the images cannot be halved.
     """
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    variance = scale = jnp.ones(x.shape[-1:], wide)
-    shift = jnp.zeros_like(scale)
-    if norm == "identity":
-        return x, variance
-    if params is not None:
-        scale, shift = params["scale"], params["shift"]
-    if norm == "batch":
-        mean, variance = (s[0] for s in batch_statistics(x[None]))
-        scale = scale * lax.rsqrt(variance + BATCH_NORM_EPSILON)
-        shift = shift - mean * scale
-    elif norm == "running":
-        scale = scale * (1 + BATCH_NORM_EPSILON) ** -0.5
-    return scale_and_shift(x[None], scale[None], shift[None])[0], variance
+    family = family_of(space)
+    if cells < family.min_cells:
+        raise ConfigError(
+            f"{field} is {cells}: it must be {family.min_cells} or more for the "
+            f"networks of {space.name!r}, for one cell of each kind at least"
+        )
+    family.check_images(height, width, cells)
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Convolution `[B, H, W, C] x [k, k, C, D] -> [B, H', W', D]`; 1x1 has stride 1."""
-    return x @ kernel[0, 0] if kernel.shape[:2] == (1, 1) else conv(x, kernel, stride)
+class Candidates:
+    """All that a mask may keep, as networks of one supernet's weights: a `Scorable`.
 
-
-def conv_norm(
-    x: jax.Array, params: Params, stride: int, norm: Norm, gate: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """Convolution `[B, H, W, C] -> [B, H', W', D]`, gate `[B, D]`, normalisation.
-
-    Returns:
-        The result and the variances `[D]` of the batch.
+    The codes are 0/1 arrays `[edges, operations]` by cell name. All live operations of
+    an edge weigh the same, as at the start of a search.
     """
-    y = convolve(x, params["kernel"], stride)
-    return observed_norm(gated(y, gate), norm, params)
+
+    def __init__(self, mask: SpaceMask, size: Size, num_classes: int) -> None:
+        """The supernet of a mask.
+
+        Args:
+            mask: Operations to build: all that a candidate may have.
+            size: The supernet's.
+            num_classes: Number of logits.
+        """
+        build = family_of(mask.space).supernet
+        # Recomputing each operation is the smallest program; what happens in it can
+        # be told where nothing is computed again.
+        self._network = build(mask, size, num_classes, remat="op")
+        self._told = build(mask, size, num_classes, remat="none")
+
+    def init(self, key: jax.Array, image_shape: ImageShape) -> Params:
+        """Initial weights of the supernet."""
+        return _init(self._network, key, image_shape)
+
+    def logits(
+        self, params: Params, codes: Any, images: jax.Array, norm: Norm
+    ) -> jax.Array:
+        """Logits `[B, classes]`."""
+        network = self._network.clone(norm=norm)
+        logits: jax.Array = network.apply(
+            {"params": params}, images, self._weights(codes)
+        )
+        return logits
+
+    def observe(
+        self,
+        params: Params,
+        codes: Any,
+        images: jax.Array,
+        norm: Norm,
+        gates: Sequence[jax.Array] | None = None,
+    ) -> Observed:
+        """The logits and all that proxies ask for."""
+        network, weights = self._told.clone(norm=norm), self._weights(codes)
+        told: Observed = network.apply(
+            {"params": params}, images, weights, gates, method="observe"
+        )
+        return told
+
+    def live(self, params: Params, codes: Any) -> Any:
+        """1 for each layer of an operation that is alive, else 0."""
+        return self._network.live(params, self._weights(codes))
+
+    def operations(self, codes: Any) -> dict[str, jax.Array]:
+        """On how many edges of the space's cells each operation is alive."""
+        counts: dict[str, jax.Array] = {}
+        for cell in self._network.mask.space.cells:
+            for column, op in enumerate(cell.ops):
+                here = jnp.sum(jnp.asarray(codes[cell.name])[:, column])
+                counts[op] = counts[op] + here if op in counts else here
+        return counts
+
+    def unbuilt(self, codes: Any) -> jax.Array:
+        """A supernet has all of its parameters."""
+        return jnp.zeros(())
+
+    def _weights(self, codes: Any) -> ArchWeights:
+        return mixture_weights(zero_alphas(self._network.mask.space), codes)
 
 
-def observed_stem(
-    images: jax.Array, channels: int, norm: Norm, seen: Seen
-) -> jax.Array:
-    """3x3 convolution and normalisation, without a ReLU: module `stem`."""
-    size = (images.shape[-1], channels)
-    params = ConvNorm((), 3, size, name="stem")(images.dtype)
-    gate = seen.gate(images.shape[0], channels, 9 * images.shape[-1])
-    y, variance = conv_norm(images, params, 1, norm, gate)
-    seen.norm(variance)
-    return y
+class Architectures:
+    """All architectures of a space, as networks of shared weights: a `Scorable`.
 
-
-def observed_classifier(feature_map: jax.Array, classes: int, seen: Seen) -> Observed:
-    """Mean over the image and a linear layer: module `classifier`.
-
-    Args:
-        feature_map: `[B, H, W, F]`.
-        classes: Number of logits.
-        seen: What the rest of the network noted.
+    Attributes:
+        space: The search space.
+        encode: From genotypes to codes, arrays `[N, ...]` by name.
     """
-    # The loss is computed in float32 or wider, whatever the cells use.
-    wide = jnp.promote_types(feature_map.dtype, jnp.float32)
-    features = jnp.mean(feature_map.astype(wide), (1, 2))
-    dense = Dense((features.shape[-1], classes), name="classifier")(wide)
-    logits = features @ dense["kernel"] + dense["bias"]
-    gate = seen.gate(features.shape[0], classes, features.shape[-1])
-    return Observed(
-        logits if gate is None else logits * gate,
-        features,
-        feature_map,
-        seen.relu_inputs,
-        seen.variances,
-        seen.channels,
-    )
+
+    def __init__(self, space: SearchSpace, size: Size, num_classes: int) -> None:
+        """The networks of a space; `encode` raises GenotypeError for what is not."""
+        self.space = space
+        self._network = family_of(space).coded(space, size, num_classes)
+        self.encode: Callable[[Sequence[Genotype]], dict[str, Any]] = (
+            self._network.encode
+        )
+
+    def init(self, key: jax.Array, image_shape: ImageShape) -> Params:
+        """Initial weights of every operation of every gene."""
+        return _init(self._network, key, image_shape)
+
+    def logits(
+        self, params: Params, codes: Any, images: jax.Array, norm: Norm
+    ) -> jax.Array:
+        """Logits `[B, classes]`."""
+        logits = self.observe(params, codes, images, norm).logits
+        assert logits is not None
+        return logits
+
+    def observe(
+        self,
+        params: Params,
+        codes: Any,
+        images: jax.Array,
+        norm: Norm,
+        gates: Sequence[jax.Array] | None = None,
+    ) -> Observed:
+        """The logits and all that proxies ask for."""
+        network = self._network.clone(norm=norm)
+        told: Observed = network.apply({"params": params}, images, codes, gates)
+        return told
+
+    def live(self, params: Params, codes: Any) -> Any:
+        """1 for each layer that an architecture has, else 0."""
+        return self._network.live(params, codes)
+
+    def operations(self, codes: Any) -> dict[str, jax.Array]:
+        """How many genes have each operation."""
+        ops = self.space.cells[0].selectable
+        return {op: jnp.sum(codes["operations"] == i) for i, op in enumerate(ops)}
+
+    def unbuilt(self, codes: Any) -> jax.Array:
+        """Parameters of an architecture that the shared weights lack."""
+        unbuilt: jax.Array = self._network.unbuilt(codes)
+        return unbuilt
+
+
+def _init(network: Any, key: jax.Array, image_shape: ImageShape) -> Params:
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    return init_variables(key, abstract_variables(network, images))["params"]

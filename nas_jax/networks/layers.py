@@ -1,26 +1,25 @@
-"""Parts that every cell is made of: normalisation, pooling and projections.
+"""The layers that networks are made of; each tells the recorder, if there is one.
 
-Shapes: K stacked edges, B batch, H and W image, C and D channels. All of them work on
+Shapes: K stacked layers, B batch, H and W image, C and D channels. Everything works on
 stacks `[K, B, H, W, C]`; a single image batch is a stack of one.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from nas_jax.networks.sown import (
-    gate_channels,
-    is_watched,
-    sow_relu_input,
-    sow_variances,
-)
+from nas_jax.networks.kernels.conv import conv
+from nas_jax.networks.kernels.depthwise import depthwise_conv
+from nas_jax.networks.kernels.mix import halve, pointwise_conv
+from nas_jax.networks.kernels.norm import batch_statistics, scale_and_shift
+from nas_jax.networks.parameters import Spec, Specs, norm_specs
+from nas_jax.networks.record import Observed, Recorder
 
 Norm = Literal["batch", "running", "identity"]
 """What batch normalisation does: statistics of the batch, running statistics, or
@@ -32,233 +31,198 @@ BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 """PyTorch's `momentum`: the weight of the new batch in the running statistics."""
 
-
-def fan_in(name: str, shape: tuple[int, ...]) -> int:
-    """Inputs of one output of a weight, from the parameter's name and shape.
-
-    `*depthwise*` is `[K, k, k, C]`, `*pointwise*` is `[K, C, D]`, `kernel` is
-    `[..., k, k, C, D]` of an ordinary convolution or `[C, D]` of a linear layer.
-    """
-    if "depthwise" in name:
-        return shape[1] * shape[2]
-    if "pointwise" in name:
-        return shape[1]
-    return math.prod(shape[-4:-1])
+Params = dict[str, Any]
 
 
-def uniform_fan_in(name: str) -> nn.initializers.Initializer:
-    """PyTorch's default for convolutions and linear layers: U(-b, b), b = fan_in^-1/2.
-
-    `kaiming_uniform_(a=sqrt(5))` of He et al. 2015 (arXiv 1502.01852) has the gain
-    sqrt(1/3), hence the bound sqrt(3) * sqrt(1/3) / sqrt(fan_in).
-    """
-
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
-        bound = fan_in(name, shape) ** -0.5
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
-
-
-def weight(
-    module: nn.Module, name: str, shape: tuple[int, ...], dtype: jnp.dtype
-) -> jax.Array:
-    """A weight of a module, initialised by `uniform_fan_in`.
-
-    It is kept in float32 or wider, and handed over in the dtype of the computation.
-    """
-    kept = jnp.promote_types(dtype, jnp.float32)
-    return module.param(name, uniform_fan_in(name), shape, kept).astype(dtype)
-
-
-def pointwise_conv(x: jax.Array, w: jax.Array) -> jax.Array:
-    """1x1 convolution of every stacked input: `[K, ..., C] x [K, C, D]`."""
-    stacked, *shape, channels = x.shape
-    y = jnp.einsum("kpc,kcd->kpd", x.reshape(stacked, -1, channels), w)
-    return y.reshape(stacked, *shape, w.shape[-1])
-
-
-@jax.custom_vjp
-def mix(matrix: jax.Array, x: jax.Array) -> jax.Array:
-    """Weighted sums of stacked arrays: `[T, K] x [K, ...] -> [T, ...]`.
-
-    The derivative is given by hand for its layout only: the contraction over all
-    pixels as an ordinary matrix product takes a CPU a tenth of the time of the
-    product with two long rows that autodiff writes.
-    """
-    mixed = matrix.astype(x.dtype) @ x.reshape(x.shape[0], -1)
-    return mixed.reshape(matrix.shape[0], *x.shape[1:])
-
-
-def _mix_fwd(matrix, x):  # type: ignore[no-untyped-def]
-    return mix(matrix, x), (matrix, x)
-
-
-def _mix_bwd(saved, cotangent):  # type: ignore[no-untyped-def]
-    matrix, x = saved
-    columns = cotangent.reshape(cotangent.shape[0], -1).T
-    rows = x.reshape(x.shape[0], -1)
-    matrix_bar = jnp.matmul(rows, columns, preferred_element_type=matrix.dtype).T
-    return matrix_bar, mix(matrix.T, cotangent)
-
-
-mix.defvjp(_mix_fwd, _mix_bwd)
-
-
-@jax.custom_vjp
-def scale_and_shift(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
-    """x * scale + shift with `[K, C]` factors on `[K, B, H, W, C]`, in x's dtype."""
-    return (x.astype(scale.dtype) * _stack(scale) + _stack(shift)).astype(x.dtype)
-
-
-def _scale_and_shift_fwd(x, scale, shift):  # type: ignore[no-untyped-def]
-    return scale_and_shift(x, scale, shift), (x, scale)
-
-
-def _scale_and_shift_bwd(saved, cotangent):  # type: ignore[no-untyped-def]
-    x, scale = saved
-    axes = (1, 2, 3)
-    wide = cotangent.astype(scale.dtype)
-    scale_bar = jnp.sum(wide * x.astype(scale.dtype), axes)
-    return (wide * _stack(scale)).astype(x.dtype), scale_bar, jnp.sum(wide, axes)
-
-
-scale_and_shift.defvjp(_scale_and_shift_fwd, _scale_and_shift_bwd)
-
-
-def batch_statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and (biased) variance `[K, C]` over batch and image of `[K, B, H, W, C]`.
-
-    Ioffe and Szegedy 2015 (arXiv 1502.03167), algorithm 1, lines 1 and 2, with the
-    variance as E[x^2] - E[x]^2, as Flax does by default. In float32 or wider.
-    """
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = jnp.mean(x, axis=(1, 2, 3))
-    square = jnp.mean(jnp.square(x), axis=(1, 2, 3))
-    return mean, jnp.maximum(square - jnp.square(mean), 0)
-
-
-def normalize(x: jax.Array, norm: Norm) -> jax.Array:
-    """Batch normalisation of `[K, B, H, W, C]` without parameters (supernets).
-
-    Under "running" statistics, which a supernet does not keep, they are those of an
-    untrained network: mean 0 and variance 1.
-    """
-    if norm == "identity":
-        return x
-    if norm == "running":
-        return x * np.asarray((1 + BATCH_NORM_EPSILON) ** -0.5, x.dtype)
-    mean, variance = batch_statistics(x)
-    scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
-    return scale_and_shift(x, scale, -mean * scale)
-
-
-def _stack(statistics: jax.Array) -> jax.Array:
-    return statistics[:, None, None, None, :]
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation of a stack `[K, B, H, W, C]`, each input on its own.
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """How layers are computed, and who is told of them.
 
     Attributes:
-        norm: What to do; see `Norm`.
-        affine: Whether to scale and shift by parameters `[K, C]`.
-        tracked: Whether to keep running statistics (collection `batch_stats`). A
-            supernet does not: it is only ever used with the statistics of the batch.
+        norm: What batch normalisation does.
+        record: Who is told; None for nobody.
+        count: `[K]`, how many layers of the network each layer of a stack stands for: 0
+            for one that does not take part. None for one each.
+        keys: `[K]` PRNG keys, for what draws.
     """
 
     norm: Norm = "batch"
-    affine: bool = False
-    tracked: bool = False
+    record: Recorder | None = None
+    count: jax.Array | None = None
+    keys: jax.Array | None = None
 
-    @nn.compact
-    def __call__(self, x: jax.Array, count: jax.Array | None = None) -> jax.Array:
-        """Normalised x; updates the running statistics where they are mutable.
+    def of(
+        self, count: jax.Array | None = None, keys: jax.Array | None = None
+    ) -> Layers:
+        """The same for another stack."""
+        return dataclasses.replace(self, count=count, keys=keys)
+
+    def relu(self, x: jax.Array) -> jax.Array:
+        """max(x, 0)."""
+        if self.record is not None:
+            self.record.relu(x, self._counts(x))
+        return nn.relu(x)
+
+    def depthwise(
+        self, x: jax.Array, w: jax.Array, stride: int = 1, dilation: int = 1
+    ) -> jax.Array:
+        """Depthwise convolution with kernels `[K, k, k, C]`; see `depthwise_conv`."""
+        x = _repeated(x, len(w))
+        y = depthwise_conv(x, w, stride=stride, dilation=dilation)
+        return self._gated(y, w.shape[1] * w.shape[2])
+
+    def pointwise(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """1x1 convolution with kernels `[K, C, D]`."""
+        return self._gated(pointwise_conv(_repeated(x, len(w)), w), w.shape[1])
+
+    def halve(self, x: jax.Array, even: jax.Array, odd: jax.Array) -> jax.Array:
+        """Factorised reduction with kernels `[K, C, D / 2]`; see `halve`."""
+        return self._gated(halve(_repeated(x, len(even)), even, odd), even.shape[1])
+
+    def conv(self, x: jax.Array, w: jax.Array, stride: int = 1) -> jax.Array:
+        """Convolution of `[K, B, H, W, C]` or of one for all, `[K, k, k, C, D]`."""
+        count, size, _, channels, outputs = w.shape
+        if len(x) > 1 or count == 1:
+            y = jnp.stack([conv(a, b, stride) for a, b in zip(x, w, strict=True)])
+        else:  # One convolution with the channels of all layers side by side.
+            kernel = w.transpose(1, 2, 3, 0, 4).reshape(size, size, channels, -1)
+            flat = conv(x[0], kernel, stride)
+            y = jnp.moveaxis(flat.reshape(*flat.shape[:3], count, outputs), 3, 0)
+        return self._gated(y, size * size * channels)
+
+    def normalise(self, x: jax.Array, params: Params | None = None) -> jax.Array:
+        """Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1).
+
+        Where nothing keeps running statistics, they are those of an untrained network:
+        mean 0 and variance 1.
 
         Args:
             x: The stack.
-            count: `[K]`, how many normalisations of the network have this input; None
-                for one each. Only for those who look on.
+            params: `scale` and `shift` `[K, C]`; with `mean` and `variance`, the
+                running statistics, which are replaced in the dict by those after this
+                batch. None for a normalisation without any.
         """
-        if is_watched(self):
-            variances = batch_statistics(x)[1]
-            if self.norm != "batch":
-                variances = jnp.ones_like(variances)
-            sow_variances(self, variances, count)
-        if not self.affine and not self.tracked:
-            return normalize(x, self.norm)
-        shape = (x.shape[0], x.shape[-1])
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        gamma, beta = jnp.ones(shape, wide), jnp.zeros(shape, wide)
-        if self.affine:
-            gamma = self.param("scale", nn.initializers.ones, shape, wide)
-            beta = self.param("shift", nn.initializers.zeros, shape, wide)
+        zeros, ones = (f((len(x), x.shape[-1]), wide) for f in (jnp.zeros, jnp.ones))
+        params = {} if params is None else params
+        mean, variance = zeros, ones
+        if self.norm == "batch":
+            mean, variance = batch_statistics(x)
+            if "mean" in params:
+                _move_statistics(params, mean, variance, x.size // mean.size)
+        elif self.norm == "running" and "mean" in params:
+            mean, variance = params["mean"], params["variance"]
+        if self.record is not None:
+            told = variance if self.norm == "batch" else ones
+            self.record.variance(told, self._counts(x))
         if self.norm == "identity":
             return x
-        mean, variance = self._statistics(x, shape, wide)
-        scale = lax.rsqrt(variance + BATCH_NORM_EPSILON)
-        shift = -mean * scale
-        return scale_and_shift(x, gamma * scale, gamma * shift + beta)
+        scale = params.get("scale", ones) * lax.rsqrt(variance + BATCH_NORM_EPSILON)
+        return scale_and_shift(x, scale, params.get("shift", zeros) - mean * scale)
 
-    def _statistics(
-        self, x: jax.Array, shape: tuple[int, int], wide: jnp.dtype
-    ) -> tuple[jax.Array, jax.Array]:
-        now = batch_statistics(x) if self.norm == "batch" else None
-        if not self.tracked:  # Of an untrained network: mean 0 and variance 1.
-            return now or (jnp.zeros(shape, wide), jnp.ones(shape, wide))
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, wide)
-        variance = self.variable("batch_stats", "variance", jnp.ones, shape, wide)
-        if now is None:
-            return mean.value, variance.value
-        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-            count = x.size // (shape[0] * shape[1])
-            unbiased = now[1] * (count / max(count - 1, 1))
-            mean.value += BATCH_NORM_MOMENTUM * (now[0] - mean.value)
-            variance.value += BATCH_NORM_MOMENTUM * (unbiased - variance.value)
-        return now
+    def linear(self, x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+        """`[B, C] x [C, D] + [D]`, the last layer of a network."""
+        y = x @ kernel + bias
+        if self.record is None:
+            return y
+        shape = (1, *y.shape)
+        gates = self.record.layer(shape, len(kernel), jnp.ones(1), 1)
+        self.record.notes.macs.append(jnp.asarray(float(len(bias))))
+        return y if gates is None else y * gates[0]
 
+    def _gated(self, y: jax.Array, fan_in: int) -> jax.Array:
+        """What K layers compute, times the gates of their channels if there are any."""
+        if self.record is None:
+            return y
+        stacked, batch, height, width, channels = y.shape
+        live = (self._counts(y) > 0).astype(jnp.float32)
+        shape = (stacked, batch, channels)
+        gates = self.record.layer(shape, fan_in, live, height * width)
+        return y if gates is None else (y * gates[:, :, None, None]).astype(y.dtype)
 
-def halve(x: jax.Array, w_even: jax.Array, w_odd: jax.Array) -> jax.Array:
-    """Factorised reduction of `[K, B, H, W, C]` (DARTS, `FactorizedReduce`).
-
-    Two 1x1 convolutions of stride 2 `[K, C, D / 2]`, the second one pixel further down
-    and right, side by side: no pixel of x is left out on the diagonal.
-    """
-    even = pointwise_conv(x[:, :, ::2, ::2], w_even)
-    odd = pointwise_conv(x[:, :, 1::2, 1::2], w_odd)
-    return jnp.concatenate([even, odd], axis=-1)
+    def _counts(self, x: jax.Array) -> jax.Array:
+        return jnp.ones(len(x)) if self.count is None else self.count
 
 
-class Projection(nn.Module):
+def stem_specs(depth: int, channels: int) -> Specs:
+    """Of `stem`, for images of so many channels."""
+    kernel = Spec((3, 3, depth, channels), 9 * depth)
+    return {"kernel": kernel, "norm": norm_specs(channels)}
+
+
+def stem(images: jax.Array, params: Params, layers: Layers) -> jax.Array:
+    """3x3 convolution and normalisation: `[B, H, W, depth] -> [B, H, W, C]`."""
+    x = layers.conv(images[None], params["kernel"][None])
+    return normalise_one(x, params["norm"], layers)[0]
+
+
+def projection_specs(inputs: int, channels: int, halves: bool) -> Specs:
+    """Of `project`, without its normalisation."""
+    if not halves:
+        return {"pointwise": Spec((inputs, channels), inputs)}
+    half = channels // 2
+    return {
+        "pointwise_even": Spec((inputs, half), inputs),
+        "pointwise_odd": Spec((inputs, channels - half), inputs),
+    }
+
+
+def project(x: jax.Array, params: Params, layers: Layers) -> jax.Array:
     """A cell's preprocessing: ReLU, 1x1 convolution or factorised reduction, norm.
 
-    Attributes:
-        channels: Channels out.
-        reduce: Whether to halve the image.
+    Returns:
+        `[B, H, W, C] -> [B, H, W, D]`, half the size for a factorised reduction.
     """
+    x = layers.relu(x[None])
+    if "pointwise" in params:
+        x = layers.pointwise(x, params["pointwise"][None])
+    else:
+        halves = (params[f"pointwise_{name}"][None] for name in ("even", "odd"))
+        x = layers.halve(x, *halves)
+    return normalise_one(x, params.get("norm"), layers)[0]
 
-    channels: int
-    reduce: bool
-    norm: Norm = "batch"
-    affine: bool = False
-    tracked: bool = False
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """`[B, H, W, C] -> [B, H, W, channels]`, half the size where reducing."""
-        x = x[None]
-        sow_relu_input(self, x, None)
-        inside = x.shape[-1]
-        x = nn.relu(x)
-        if self.reduce:
-            widths = (self.channels // 2, self.channels - self.channels // 2)
-            even, odd = (
-                weight(self, f"pointwise_{name}", (1, inside, width), x.dtype)
-                for name, width in zip(("even", "odd"), widths, strict=True)
-            )
-            x = halve(x, even, odd)
-        else:
-            shape = (1, inside, self.channels)
-            x = pointwise_conv(x, weight(self, "pointwise", shape, x.dtype))
-        x = gate_channels(self, "channels", x, inside, None)
-        return BatchNorm(self.norm, self.affine, self.tracked)(x)[0]
+def classifier_specs(channels: int, classes: int) -> Specs:
+    """Of `classify`."""
+    return {"kernel": Spec((channels, classes), channels), "bias": Spec((classes,))}
+
+
+def classify(x: jax.Array, params: Params, layers: Layers) -> Observed:
+    """Mean over the image and a linear layer: `[B, H, W, C] -> [B, classes]`.
+
+    Returns:
+        The logits, and with a recorder all that it was told.
+    """
+    # The loss is computed in float32 or wider, whatever the cells use.
+    features = jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), (1, 2))
+    weights = {name: p.astype(features.dtype) for name, p in params.items()}
+    logits = layers.linear(features, weights["kernel"], weights["bias"])
+    if layers.record is None:
+        return Observed(logits)
+    return layers.record.observed(logits, features, x)
+
+
+def normalise_one(x: jax.Array, params: Params | None, layers: Layers) -> jax.Array:
+    """`Layers.normalise` of a stack of one, whose parameters are not stacked."""
+    if params is None:
+        return layers.normalise(x)
+    own = {name: p[None] for name, p in params.items()}
+    y = layers.normalise(x, own)
+    params.update((name, own[name][0]) for name in params)
+    return y
+
+
+def _move_statistics(
+    params: Params, mean: jax.Array, variance: jax.Array, count: int
+) -> None:
+    """Running statistics after one more batch, of so many values a channel."""
+    unbiased = variance * (count / max(count - 1, 1))
+    for name, new in (("mean", mean), ("variance", unbiased)):
+        params[name] = params[name] + BATCH_NORM_MOMENTUM * (new - params[name])
+
+
+def _repeated(x: jax.Array, count: int) -> jax.Array:
+    """A stack of one, as often as it has readers."""
+    if len(x) == count:
+        return x
+    return jnp.broadcast_to(x, (count, *x.shape[1:]))

@@ -13,7 +13,7 @@ import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
 from nas_jax.errors import ConfigError
-from nas_jax.networks.observed import Gate, Observed
+from nas_jax.networks.record import Gate, Observed
 from nas_jax.proxies.macs import count_macs
 
 __all__ = ["Batch", "Gate", "Logits", "Observe", "Observed", "ScoredNetwork"]

@@ -10,19 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nas_jax.networks import (
-    abstract_variables,
-    get_supernet,
-    init_variables,
-    zero_alphas,
-)
-from nas_jax.networks.registry import is_nasbench201
+from nas_jax.networks import Candidates, Size, family_of
 from nas_jax.networks.thin_darts import Initialisation, ThinDarts
 from nas_jax.proxies import ScoredNetwork
 from nas_jax.pruning.rankers import CandidateNetwork, ImageShape
-from nas_jax.pruning.scored_nasbench201 import scored_nasbench201
-from nas_jax.pruning.scored_supernet import scored_supernet
 from nas_jax.pruning.thin import scored_thin
+from nas_jax.scoring import scored_network
 from nas_jax.spaces import SearchSpace, SpaceMask
 
 
@@ -32,7 +25,7 @@ class SupernetSize:
 
     Attributes:
         channels: Channels of its first cells.
-        layers: Cells; cells of each stage for NAS-Bench-201.
+        layers: Its cells; those of each stage where its family has stages.
     """
 
     channels: int
@@ -40,25 +33,20 @@ class SupernetSize:
 
     def __call__(self, mask: SpaceMask, num_classes: int) -> CandidateNetwork:
         """The supernet of a mask."""
-        # Recomputing each operation is the smallest program; proxies that need
-        # activations run by waves.
-        network = get_supernet(mask, self.channels, self.layers, num_classes)
-        bench = is_nasbench201(mask.space)
-        return _FlaxNetwork(network, scored_nasbench201 if bench else scored_supernet)
+        size = Size(self.channels, self.layers)
+        return _Candidates(Candidates(mask, size, num_classes))
 
 
 def usual_size(space: SearchSpace, channels: int = 0, layers: int = 0) -> SupernetSize:
-    """The supernet that a space is searched with: 16 channels, 8 cells (DARTS).
-
-    For NAS-Bench-201 5 cells a stage.
+    """The supernet that a space is searched with, by its family of networks.
 
     Args:
         space: The search space.
         channels: Another number of channels; 0 for the usual one.
         layers: Another number of cells; 0 for the usual one.
     """
-    usual = 5 if is_nasbench201(space) else 8
-    return SupernetSize(channels or 16, layers or usual)
+    usual = family_of(space).usual_size
+    return SupernetSize(channels or usual.channels, layers or usual.cells)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,19 +71,13 @@ class ThinNetwork:
         )
 
 
-class _FlaxNetwork:
-    def __init__(
-        self, network: Any, scored: Callable[[Any, Any, Any], ScoredNetwork]
-    ) -> None:
+class _Candidates:
+    def __init__(self, network: Candidates) -> None:
         self._network = network
-        self.scored = functools.partial(scored, network)
+        self.init = network.init
 
-    def init(self, key: jax.Array, image_shape: ImageShape) -> Any:
-        images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-        alphas = jax.eval_shape(lambda: zero_alphas(self._network.mask.space))
-        return init_variables(key, abstract_variables(self._network, images, alphas))[
-            "params"
-        ]
+    def scored(self, params: Any, live: Mapping[str, Any]) -> ScoredNetwork:
+        return scored_network(self._network, params, live)
 
 
 class _Thin:

@@ -32,7 +32,7 @@ Operations = tuple[str, ...]
 
 _EDGES = tuple((s, t) for t in range(1, 4) for s in range(t))
 _CELL = CellSpec("cell", 1, 3, _EDGES, NASBENCH201_OPS, edges_per_node=None)
-_SPACE = SearchSpace("nasbench201", (_CELL,))
+_SPACE = SearchSpace("nasbench201", (_CELL,), family="nasbench201")
 
 
 def nasbench201_space() -> SearchSpace:

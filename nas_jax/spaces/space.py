@@ -99,10 +99,18 @@ class CellSpec:
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpace:
-    """A named set of cells; frozen and hashable, so it can be a static argument."""
+    """A named set of cells; frozen and hashable, so it can be a static argument.
+
+    Attributes:
+        name: Its name.
+        cells: Its cells.
+        family: Name of the networks that its cells are in, see
+            `nas_jax.networks.register_family`.
+    """
 
     name: str
     cells: tuple[CellSpec, ...]
+    family: str = "darts"
 
     def cell(self, name: str) -> CellSpec:
         """The cell of that name. Raises `KeyError` that lists the names."""
