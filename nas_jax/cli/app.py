@@ -14,7 +14,6 @@ import re
 import runpy
 import sys
 import textwrap
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,10 +26,17 @@ from ml_collections import config_flags
 
 from nas_jax.cli.compilers import hide_unused
 from nas_jax.cli.interrupt import STOPPED, Interrupt, Stopped
-from nas_jax.config import ExperimentConfig, config_fields, config_sections
-from nas_jax.config_rules import type_in_words
+from nas_jax.config import (
+    ExperimentConfig,
+    OneOf,
+    config_fields,
+    config_sections,
+    type_in_words,
+    used_by,
+)
 from nas_jax.errors import ConfigError, NasJaxError
 from nas_jax.paths import local_path
+from nas_jax.plugins import line_in, load_plugins
 
 CACHE_VARIABLE = "NAS_JAX_CACHE_DIR"
 
@@ -94,13 +100,16 @@ def run(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     needed = [*["config"] * needs_config, *["workdir"] * needs_workdir]
-    if {"-h", "--help"} & set(arguments):
-        values = _define_flags([], define_flags)
-        fields = ("",) if needs_config else reads
-        unused = [*["config"] * (not fields), *["workdir"] * (not needs_workdir)]
-        print(_help(help_text, values, unused, fields))
-        return 0
+    # A plugin, or a name in a registry, may load JAX.
+    hide_unused()
     try:
+        load_plugins(_plugins(arguments))
+        if {"-h", "--help"} & set(arguments):
+            values = _define_flags([], define_flags)
+            fields = ("",) if needs_config else reads
+            unused = [*["config"] * (not fields), *["workdir"] * (not needs_workdir)]
+            print(_help(help_text, values, unused, fields))
+            return 0
         values = _parse(arguments, define_flags)
         for flag in needed:
             if not values[flag].present or not values[flag].value:
@@ -109,7 +118,6 @@ def run(
         for flag in ("workdir", *paths):
             values[flag].value = _local(values[flag].value)
         set_up_logging()
-        hide_unused()
         command = ("nas-jax", name, *arguments)
         with Interrupt() as interrupt:
             call = Call(
@@ -199,7 +207,7 @@ def load_config(location: str) -> ExperimentConfig:
         raise
     # A config file is a program of the user's: anything may go wrong in it.
     except (Exception, SystemExit) as error:
-        line = _line_in(path, error)
+        line = line_in(path, error)
         raise ConfigError(
             f"config file {name}{line} raised {type(error).__name__}: {error}"
         ) from error
@@ -229,13 +237,26 @@ def _arguments_of(
     return arguments
 
 
-def _line_in(path: Path, error: BaseException) -> str:
-    """Where in a file an error arose: `, line 3`, or nothing."""
-    if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return f", line {lines[-1]}" if lines else ""
+def _plugins(arguments: Sequence[str]) -> list[str]:
+    """The values of --plugin, in a file of flags too."""
+    values = flags.FlagValues()
+    _define_plugin(values)
+    try:
+        values(["nas-jax", *values.read_flags_from_files(arguments)], known_only=True)
+    # All flags are read again, and their mistakes told, once plugins are there.
+    except flags.Error:
+        return []
+    return list(values["plugin"].value)
+
+
+def _define_plugin(values: flags.FlagValues) -> None:
+    flags.DEFINE_multi_string(
+        "plugin",
+        [],
+        "Python file, or name of a module, that registers spaces, data sources or "
+        "other things of your own before the config is read; may be repeated.",
+        flag_values=values,
+    )
 
 
 def _parse(
@@ -297,6 +318,7 @@ def _define_flags(
     flags.DEFINE_string(
         "workdir", "", "Folder of the run's results.", flag_values=values
     )
+    _define_plugin(values)
     if define_flags is not None:
         define_flags(values)
     return values
@@ -359,7 +381,11 @@ def _help(
         fields: Beginnings of the paths of the config's fields that it reads.
     """
     lines = [_wrapped(help_text), "", "Flags:"]
-    placeholders = {"config": "FILE[:ARGUMENT]", "workdir": "FOLDER"}
+    placeholders = {
+        "config": "FILE[:ARGUMENT]",
+        "workdir": "FOLDER",
+        "plugin": "FILE_OR_MODULE",
+    }
     for name in values:
         if name in unused:
             continue
@@ -376,8 +402,15 @@ def _help(
         if section in sections:
             lines += ["", _wrapped(f"{section}: {sections.pop(section)}", indent=2)]
         lines.append(f"  {path} = {config_field.default!r}")
-        limits = config_field.allowed and f" Allowed: {config_field.allowed}."
-        lines.append(_wrapped(config_field.meaning + limits, indent=6))
+        rule, meaning = config_field.rule, config_field.meaning
+        if users := used_by(path):
+            meaning += f" Of {', '.join(users)}."
+        if rule:
+            meaning += f" Allowed: {rule.allowed}."
+        lines.append(_wrapped(meaning, indent=6))
+        if isinstance(rule, OneOf):
+            titles = rule.titles.items()
+            lines += [_wrapped(f"{n}: {title}.", indent=8) for n, title in titles]
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,6 +137,15 @@ class Dataset:
             mean=mean,
             std=std,
         )
+
+
+def content_sha256(dataset: Dataset) -> str:
+    """SHA-256 of all images and labels, in their order, in hexadecimal."""
+    hashed = hashlib.sha256()
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        hashed.update(f"{array.dtype}{array.shape}".encode())
+        hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()
 
 
 def channel_statistics(
