@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nas_jax.config_rules import RULES, problems
 
 from nas_jax.config import (
     ExperimentConfig,
@@ -18,7 +19,6 @@ from nas_jax.config import (
     config_fields,
     diff,
 )
-from nas_jax.config_rules import RULES, problems
 from nas_jax.errors import ConfigError
 
 # A field without a rule takes any value of its type. One that is forgotten shows here.

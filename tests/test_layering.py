@@ -17,6 +17,7 @@ BELOW_PRUNING = BELOW_TRAINING | {"proxies", "training"}
 BELOW_CLI = BELOW_PRUNING | {"scoring", "pruning", "oneshot", "report"}
 ALLOWED: dict[str, set[str]] = {
     **{name: set() for name in FREE | BASE},
+    "": BELOW_CLI | {"config"},
     "workdir": {"lock"},
     "spaces": set(),
     "networks": {"spaces"},

@@ -246,7 +246,7 @@ def _plugins(arguments: Sequence[str]) -> list[str]:
     # All flags are read again, and their mistakes told, once plugins are there.
     except flags.Error:
         return []
-    return list(values["plugin"].value)
+    return list(values["plugin"].value or ())
 
 
 def _define_plugin(values: flags.FlagValues) -> None:
@@ -254,7 +254,7 @@ def _define_plugin(values: flags.FlagValues) -> None:
         "plugin",
         [],
         "Python file, or name of a module, that registers spaces, data sources or "
-        "other things of your own before the config is read; may be repeated.",
+        "other things of your own before the config is read.",
         flag_values=values,
     )
 
@@ -404,7 +404,7 @@ def _help(
         lines.append(f"  {path} = {config_field.default!r}")
         rule, meaning = config_field.rule, config_field.meaning
         if users := used_by(path):
-            meaning += f" Of {', '.join(users)}."
+            meaning += f" For {', '.join(users)}."
         if rule:
             meaning += f" Allowed: {rule.allowed}."
         lines.append(_wrapped(meaning, indent=6))
@@ -417,7 +417,7 @@ def _help(
 def _wrapped(text: str, indent: int = 0) -> str:
     """Text as a paragraph; nothing that could be copied is broken."""
     return textwrap.fill(
-        text,
+        " ".join(text.split()),
         width=_HELP_WIDTH,
         initial_indent=" " * indent,
         subsequent_indent=" " * indent,

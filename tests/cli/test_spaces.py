@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from nas_jax.config_rules import SPACES, problems
 
 from nas_jax.cli import stages
 from nas_jax.config import DataConfig, ExperimentConfig
-from nas_jax.config_rules import SPACES, problems
 from nas_jax.errors import MaskError
 from nas_jax.spaces import ROBUST_DARTS, SpaceMask, get_mask, get_space
 from nas_jax.spaces import SPACES as WHOLE

@@ -31,10 +31,11 @@ TINY = (
 # Sends a signal to its own process right after a call's scores are known.
 DRIVER = """
 import os, sys
-from nas_jax.cli import score, score_loop
+from nas_jax.cli import score
+from nas_jax.cli.score import loop
 
 at, number, *arguments = sys.argv[1:]
-add = score_loop.Results.add
+add = loop.Results.add
 
 
 def signalled(self, scores):
@@ -43,7 +44,7 @@ def signalled(self, scores):
         os.kill(os.getpid(), int(number))
 
 
-score_loop.Results.add = signalled
+loop.Results.add = signalled
 sys.exit(score.main(arguments))
 """
 TERM, KILL = str(int(signal.SIGTERM)), str(int(signal.SIGKILL))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas_jax.cli.score_results import Results
+from nas_jax.cli.score.results import Results
 from nas_jax.errors import WorkdirError
 from nas_jax.proxies.failed import NAN, OVERFLOW, UNDERFLOW
 

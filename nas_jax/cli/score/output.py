@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from nas_jax.cli.score_results import Row
+from nas_jax.cli.score.results import Results, Row
 from nas_jax.errors import WorkdirError
 from nas_jax.metrics import Progress, format_bytes, format_duration
 from nas_jax.proxies import get_proxy
@@ -56,6 +56,33 @@ class Comparison:
             for name in self.spearman
         }
         return {"missing": self.missing, "proxies": proxies}
+
+
+def report(asked: Any, results: Results, accuracies: np.ndarray | None) -> None:
+    """What is known once all architectures are scored: printed, drawn, written.
+
+    Args:
+        asked: The flags json, csv, table, target and plots.
+        results: The scores.
+        accuracies: Of the architectures; None without a table.
+    """
+    scores = results.scores()
+    if not asked.json and not asked.csv:
+        print(scores_table(results.rows, list(scores)))
+    for line in failure_lines(results.rows, list(scores)):
+        print(line)
+    if accuracies is not None:
+        compared = compare(scores, accuracies)
+        results.header["correlations"] = {
+            "table": asked.table,
+            "target": asked.target,
+            **compared.to_dict(),
+        }
+        print(correlation_table(compared, asked.target))
+        if asked.plots:
+            draw(Path(asked.plots), scores, accuracies, compared, asked.target)
+    results.write()
+    print(summary(results.header, len(results.rows)))
 
 
 def compare(scores: Scores, accuracies: np.ndarray) -> Comparison:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.cli.score_loop import DEFAULT_SHARE, MOST, Calls, choose_width
-from nas_jax.cli.score_task import Task
+from nas_jax.cli.score.loop import DEFAULT_SHARE, MOST, Calls, choose_width
+from nas_jax.cli.score.task import Task
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import Batch, ScoredNetwork
 from nas_jax.scoring import Scorer

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_jax.cli.score_inputs import COLUMN
+from nas_jax.cli.score.files import COLUMN
 from nas_jax.errors import WorkdirError
 from nas_jax.jsonable import differences, dumps
 from nas_jax.proxies import failures

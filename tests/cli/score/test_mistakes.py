@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nas_jax.cli import score, score_loop
+from nas_jax.cli import score
+from nas_jax.cli.score import loop
 from nas_jax.scoring.sampling import sample_genotypes
 from nas_jax.spaces import darts_space, nasbench201_space
 
@@ -19,7 +20,7 @@ def no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     def score_all(*_: Any, **__: Any) -> None:
         raise AssertionError("scored in spite of a mistake")
 
-    monkeypatch.setattr(score_loop, "score_all", score_all)
+    monkeypatch.setattr(loop, "score_all", score_all)
 
 
 def mistake(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
