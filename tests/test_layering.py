@@ -73,6 +73,9 @@ def violations(root: Path) -> list[str]:
             top = module.split(".")[0]
             if top == "nas_jax":
                 part = part_of(module, parts)
+                face = part == "" and module.count(".") and "__version__" not in module
+                if face and own != "":
+                    found.append(f"{where}: imports the public face, {module}")
                 if part not in allowed:
                     found.append(f"{where}: imports nas_jax.{part}")
             elif ONLY_IN.get(top, own) != own:
@@ -149,4 +152,4 @@ def test_each_kind_of_violation_is_found(
 
 def test_only_cli_reads_the_config() -> None:
     readers = {part for part, allowed in ALLOWED.items() if "config" in allowed}
-    assert readers == {"cli"}
+    assert readers == {"", "cli"}

@@ -254,7 +254,7 @@ def _define_plugin(values: flags.FlagValues) -> None:
         "plugin",
         [],
         "Python file, or name of a module, that registers spaces, data sources or "
-        "other things of your own before the config is read.",
+        "other things of your own before anything else is read",
         flag_values=values,
     )
 

@@ -182,7 +182,8 @@ def _values(texts: Sequence[str] | None, name: str, kind: type) -> list[Any]:
             value = kind(text)
         except ValueError:
             raise ConfigError(f"--{_flag(name)}: {text!r} is no number") from None
-        rule = config_fields()[f"search.{name}"].rule
+        field = config_fields().get(f"search.{name}")
+        rule = field and field.rule
         if rule and not rule.holds(value):
             raise ConfigError(f"--{_flag(name)} is {text!r}: it must be {rule.allowed}")
         values.append(value)
