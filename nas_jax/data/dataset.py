@@ -217,14 +217,13 @@ def _dtype_remedy(images: np.ndarray) -> str:
     if images.dtype.kind == "f" and images.size:
         low, high = float(images.min()), float(images.max())
         if 0.0 <= low and high <= 1.0:
-            return (
-                f"The values lie in [{low:g}, {high:g}]: save "
-                "np.round(x * 255).astype(np.uint8)."
+            remedy = "save np.round(x * 255).astype(np.uint8)."
+        else:
+            remedy = (
+                "undo any normalisation and save the original bytes with "
+                "x.astype(np.uint8)."
             )
-        return (
-            f"The values lie in [{low:g}, {high:g}]: undo any normalisation and save "
-            "the original bytes with x.astype(np.uint8)."
-        )
+        return f"The values lie in [{low:g}, {high:g}]: {remedy}"
     if images.dtype.kind in "iu":
         return "If the values lie in 0 to 255, save x.astype(np.uint8)."
     return "Stack the images into one array: np.stack(list(x)).astype(np.uint8)."

@@ -104,8 +104,7 @@ def _has_folders(folder: Path) -> bool:
 
 
 def _entries(folder: Path) -> list[Path]:
-    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted(entries, key=lambda entry: entry.name)
+    return sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
 
 
 def _class_files(folder: Path, at_least: int) -> _ClassFiles:

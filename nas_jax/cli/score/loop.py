@@ -40,33 +40,20 @@ class Calls:
     """
 
     def __init__(self, task: Task, chunk: int) -> None:
-        """Nothing is compiled yet.
-
-        Args:
-            task: What to score.
-            chunk: Architectures of a call at most, if a device's width allows.
-        """
+        """Calls of at most `chunk` architectures, if a device's width allows."""
         self.devices = jax.device_count()
         self.compile_seconds = 0.0
         self._task, self._chunk = task, chunk
         self._scorers: dict[int, Scorer] = {}
 
     def size(self, width: int) -> int:
-        """Architectures of a call.
-
-        Args:
-            width: Architectures side by side on a device.
-        """
+        """Architectures of a call of that width on each device."""
         at_once = width * self.devices
         wanted = min(self._chunk, len(self._task.architectures))
         return at_once * max(1, min(IN_TURN, wanted // at_once))
 
     def scores(self, width: int, first: int) -> np.ndarray:
-        """Scores of a call, `[up to size(width), proxies]` float64.
-
-        Args:
-            width: Architectures side by side on a device.
-            first: Index of the call's first architecture.
+        """Scores of a call from architecture `first` on, `[up to size, proxies]`.
 
         Raises:
             ConfigError: The device has too little memory.

@@ -35,14 +35,13 @@ def test_comparison_by_hand() -> None:
         "ntk_cond": np.array([9.0, 5, 0, 1, 2]),
     }
     compared = output.compare(scores, accuracies)
-    assert compared.missing == 1
-    params = compared.spearman["params"]
+    params = compared["params"]["spearman"]
     assert (params.value, params.used, params.failed) == (pytest.approx(1), 3, 1)
-    found = compared.spearman["ntk_cond"]
+    found = compared["ntk_cond"]["spearman"]
     assert found.value == pytest.approx(1 - 6 * 18 / (4 * 15))
     # 5 of 6 pairs are discordant.
-    assert compared.kendall["ntk_cond"].value == pytest.approx(-4 / 6)
-    lines = output.correlation_table(compared, "test").splitlines()
+    assert compared["ntk_cond"]["kendall"].value == pytest.approx(-4 / 6)
+    lines = output.correlation_table(compared, 1, "test").splitlines()
     assert lines[0].split() == "proxy better Spearman Kendall used failed".split()
     assert lines[1].split()[:3] == ["params", "higher", "1.000"]
     assert lines[2].split()[:3] == ["ntk_cond", "lower", "-0.800"]
@@ -50,9 +49,6 @@ def test_comparison_by_hand() -> None:
     assert lines[4] == "1 architectures have no test and are out"
     assert lines[1].split()[3:5] == ["(too", "few)"]
     assert lines[5] == "too few: an interval needs 4 architectures"
-    as_dict = compared.to_dict()
-    assert as_dict["missing"] == 1
-    assert as_dict["proxies"]["ntk_cond"]["higher_is_better"] is False
 
 
 @pytest.mark.parametrize(
@@ -70,12 +66,12 @@ def test_a_correlation_without_an_interval(
 ) -> None:
     accuracies = np.arange(len(column), dtype=np.float64)
     compared = output.compare({"params": np.array(column)}, accuracies)
-    table = output.correlation_table(compared, "test")
+    table = output.correlation_table(compared, 0, "test")
     row, *notes = table.splitlines()[1:]
     assert f" {text}  " in row and "[" not in row
     assert notes[0] == "rank correlation with test"
     assert notes[1].startswith(note)
-    found = json.loads(dumps(compared.to_dict()))["proxies"]["params"]
+    found = json.loads(dumps(compared))["params"]
     for name in ("spearman", "kendall"):
         assert found[name]["low"] is None and found[name]["high"] is None
         assert (found[name]["value"] is None) == (text == "undefined")
