@@ -143,11 +143,9 @@ def cut(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     [
         # Calls of min(4, chunk) turns of the width on the one device.
         (7, [], [4, 4]),
-        (7, ["--chunk=3"], [3, 3, 3]),
         (7, ["--width=3", "--chunk=3"], [3, 3, 3]),
         (7, ["--width=5", "--chunk=1"], [5, 5]),
         (5, ["--width=2", "--chunk=4"], [4, 4]),
-        (2, ["--width=4"], [4]),
     ],
 )
 def test_scores_and_one_compilation(
