@@ -42,33 +42,34 @@ class OneOf(NamedTuple):
 
     Attributes:
         module: Where the registry is.
-        registry: Its name there; iterating it gives the names.
+        registry: A mapping or tuple there, or a function that returns one.
+        several: Whether the value is a tuple of such names, each once.
     """
 
     module: str
     registry: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What is registered, in its order."""
-        return tuple(getattr(importlib.import_module(self.module), self.registry))
+    several: bool = False
 
     @property
     def titles(self) -> dict[str, str]:
-        """What the registered things say of themselves, by their names."""
+        """What is registered, in its order, and what it says of itself, if it does."""
         found = getattr(importlib.import_module(self.module), self.registry)
-        entries = found.items() if isinstance(found, Mapping) else ()
-        titles = {name: getattr(entry, "title", "") for name, entry in entries}
-        return {name: title for name, title in titles.items() if title}
+        found = found() if callable(found) else found
+        entries = found if isinstance(found, Mapping) else dict.fromkeys(found)
+        return {name: getattr(entry, "title", "") for name, entry in entries.items()}
 
     @property
     def allowed(self) -> str:
         """The names in words."""
-        return f"one of {', '.join(self.names)}"
+        names = ", ".join(self.titles)
+        if self.several:
+            return f'different names, as in \'("a","b")\', of {names}'
+        return f"one of {names}"
 
     def holds(self, value: Any) -> bool:
-        """Whether it is one of the names."""
-        return value in self.names
+        """Whether it is one of the names, or several."""
+        values = value if self.several else (value,)
+        return len(set(values)) == len(values) and set(values) <= set(self.titles)
 
 
 SEED = Rule("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
@@ -81,10 +82,6 @@ DECAY = Rule("0 or more and less than 1", lambda value: 0 <= value < 1)
 DECAYS = Rule(
     "numbers of 0 or more and less than 1",
     lambda value: all(map(DECAY.holds, value)),
-)
-NAMES = Rule(
-    'different names, as in \'("nwot","synflow")\'',
-    lambda names: len(set(names)) == len(names) and all(map(str.isidentifier, names)),
 )
 
 
@@ -184,7 +181,9 @@ class PruneConfig:
     budget: str = ""
     budget_target: str = "h100"
     min_parametric: int = ruled(0, NOT_NEGATIVE)
-    proxies: tuple[str, ...] = ruled((), NAMES)
+    proxies: tuple[str, ...] = ruled(
+        (), OneOf("nas_jax.proxies", "list_proxies", several=True)
+    )
     channels: int = ruled(0, NOT_NEGATIVE)
     layers: int = ruled(0, NOT_NEGATIVE)
     batch_size: int = ruled(0, NOT_NEGATIVE)

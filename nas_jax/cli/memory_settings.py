@@ -193,7 +193,7 @@ def _values(texts: Sequence[str] | None, name: str, kind: type) -> list[Any]:
 def _all(name: str) -> list[str]:
     """All values of a field of the search that has one of several names."""
     rule = config_fields()[f"search.{name}"].rule
-    return list(rule.names) if isinstance(rule, OneOf) else []
+    return list(rule.titles) if isinstance(rule, OneOf) else []
 
 
 def _flag(name: str) -> str:

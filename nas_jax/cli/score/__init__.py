@@ -164,7 +164,6 @@ def _check_flags(call: app.Call) -> None:
             raise ConfigError(f"--{name}={file} is a folder; name a file in it")
     if asked.plots and Path(asked.plots).exists() and not Path(asked.plots).is_dir():
         raise ConfigError(f"--plots={asked.plots} is a file; name a folder")
-    data = call.config.data
     plots = Path(asked.plots).glob("*.svg") if asked.plots else ()
     refuse_overwriting(
         {
@@ -176,7 +175,7 @@ def _check_flags(call: app.Call) -> None:
             "--archs": asked.archs,
             "--table": asked.table,
             "--config": call.config_file,
-            "--config.data.path": "" if data.source == "tfds" else data.path,
+            "--config.data.path": call.config.data.path,
         },
     )
     refuse_overwriting({"--csv": asked.csv}, {"--json": asked.json})
