@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from nas_jax.errors import ConfigError
-from nas_jax.jsonable import differences, dumps
+from nas_jax.jsonable import dumps
 
 
 class Rule(NamedTuple):
@@ -52,11 +52,16 @@ class OneOf(NamedTuple):
 
     @property
     def titles(self) -> dict[str, str]:
-        """What is registered, in its order, and what it says of itself, if it does."""
+        """Names in the registry's order, each with what it says of itself, if it does.
+
+        `register_*` fill the registry, so it is looked up each time.
+        """
         found = getattr(importlib.import_module(self.module), self.registry)
         found = found() if callable(found) else found
         entries = found if isinstance(found, Mapping) else dict.fromkeys(found)
-        return {name: getattr(entry, "title", "") for name, entry in entries.items()}
+        # A plain text has a method of that name.
+        titles = {name: getattr(e, "title", "") for name, e in entries.items()}
+        return {n: t if isinstance(t, str) else "" for n, t in titles.items()}
 
     @property
     def allowed(self) -> str:
@@ -456,11 +461,6 @@ def _has_type(value: Any, annotation: Any) -> bool:
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         return numeric and math.isfinite(value)
     return type(value) is annotation
-
-
-def diff(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
-    """One line `path: old value, now new value` for each field that differs."""
-    return differences(dataclasses.asdict(old), dataclasses.asdict(new))
 
 
 def config_sections() -> dict[str, str]:

@@ -15,7 +15,6 @@ from nas_jax.config import (
     SearchConfig,
     attributes,
     config_fields,
-    diff,
     problems,
 )
 from nas_jax.data import SOURCES, Source
@@ -212,16 +211,3 @@ def test_wrong_json_is_one_clear_error(text: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.from_json(text)
     assert expected in str(caught.value)
-
-
-def test_diff_names_what_differs() -> None:
-    old, new = ExperimentConfig(), ExperimentConfig()
-    assert diff(old, new) == []
-    new.search.epochs = 3
-    new.prune.proxies = ("snip",)
-    new.name = "other"
-    assert diff(old, new) == [
-        'name: "experiment", now "other"',
-        'prune.proxies: [], now ["snip"]',
-        "search.epochs: 50, now 3",
-    ]
