@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_jax.config import ExperimentConfig
-from nas_jax.config_rules import DTYPES, REMATS, RULES
+from nas_jax.config import ExperimentConfig, OneOf, config_fields
 from nas_jax.errors import ConfigError
 from nas_jax.memory import Candidate
 from nas_jax.spaces import NONE, SpaceMask
@@ -100,9 +99,9 @@ def read_settings(
     search = config.search
     masks, asked = _masks(config, start, flags, budget)
     remats = _values(flags.remat, "remat", str)
-    remats = remats or list(REMATS if budget else [search.remat])
+    remats = remats or (_all("remat") if budget else [search.remat])
     dtypes = _values(flags.dtype, "dtype", str)
-    dtypes = dtypes or list(DTYPES if budget else [search.dtype])
+    dtypes = dtypes or (_all("dtype") if budget else [search.dtype])
     batches = _values(flags.batch, "batch_size", int) or [search.batch_size]
     parts = _values(flags.microbatches, "microbatches", int)
     parts = parts or list(MICROBATCHES if budget else [search.microbatches])
@@ -183,11 +182,18 @@ def _values(texts: Sequence[str] | None, name: str, kind: type) -> list[Any]:
             value = kind(text)
         except ValueError:
             raise ConfigError(f"--{_flag(name)}: {text!r} is no number") from None
-        rule = RULES.get(f"search.{name}") or RULES.get(name)
+        field = config_fields().get(f"search.{name}")
+        rule = field and field.rule
         if rule and not rule.holds(value):
             raise ConfigError(f"--{_flag(name)} is {text!r}: it must be {rule.allowed}")
         values.append(value)
     return list(dict.fromkeys(values))
+
+
+def _all(name: str) -> list[str]:
+    """All values of a field of the search that has one of several names."""
+    rule = config_fields()[f"search.{name}"].rule
+    return list(rule.titles) if isinstance(rule, OneOf) else []
 
 
 def _flag(name: str) -> str:

@@ -29,6 +29,7 @@ from nas_jax.memory import (
     residual_bytes,
     target_sharding,
 )
+from nas_jax.plugins import load_plugins
 
 Json = dict[str, Any]
 
@@ -174,6 +175,7 @@ def main() -> int:
     watch.start()
     hide_unused(keep=setup["target"]["platform"])
     try:
+        load_plugins()
         worker = Worker(setup)
         write(dataclasses.asdict(worker.facts))
         for line in sys.stdin:

@@ -1,5 +1,7 @@
 """How it is computed: operations, cells, supernets and discrete networks. Flax linen."""
 
+import typing
+
 from nas_jax.networks.darts import DARTS
 from nas_jax.networks.darts.coded import CodedDarts
 from nas_jax.networks.darts.edges import from_edges, to_edges
@@ -38,11 +40,18 @@ from nas_jax.networks.parameters import (
 )
 from nas_jax.networks.record import Gate, Observed
 
+REMATS: tuple[str, ...] = typing.get_args(Remat)
+"""What a backward pass may compute again, see `Supernet`."""
+DTYPES: tuple[str, ...] = typing.get_args(Dtype)
+"""What convolutions may compute in."""
+
 __all__ = [
     "DARTS",
+    "DTYPES",
     "FAMILIES",
     "NASBENCH201",
     "OPS",
+    "REMATS",
     "ArchWeights",
     "Architectures",
     "Candidates",

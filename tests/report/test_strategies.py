@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nas_jax.config_rules import STRATEGIES
+from nas_jax.pruning import STRATEGIES
 from nas_jax.report.artefacts import Budget, Pruning, read_artefacts
 from nas_jax.report.strategies import (
     MEANINGS,

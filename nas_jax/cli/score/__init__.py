@@ -1,17 +1,22 @@
-"""`nas-jax score`: proxy scores of architectures by the thousand."""
+"""`nas-jax score`: proxy scores of architectures by the thousand.
+
+files.py      architectures and accuracies that are read
+task.py       what is scored: networks, images, proxies, checked
+loop.py       call after call of compiled programs, and how wide they are
+results.py    the scores on disk
+output.py     tables, how the scores rank, and pictures of it
+"""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
 from nas_jax.cli import app
-from nas_jax.config_rules import RULES
+from nas_jax.config import SEED
 from nas_jax.errors import ConfigError
 from nas_jax.lock import Lock
 from nas_jax.memory import parse_bytes
@@ -86,23 +91,13 @@ def _run(call: app.Call) -> int:
     _check_flags(call)
     budget = parse_bytes(asked.memory_budget) if asked.memory_budget else 0
     # Imported here: a mistake in a flag is reported before JAX loads.
-    from nas_jax.cli.score_inputs import read_accuracies
-    from nas_jax.cli.score_loop import score_all
-    from nas_jax.cli.score_results import Results
-    from nas_jax.cli.score_task import make_task
+    from nas_jax.cli.score import loop, output
+    from nas_jax.cli.score.files import read_accuracies
+    from nas_jax.cli.score.results import Results
+    from nas_jax.cli.score.task import make_task
 
     app.configure_jax()
-    task = make_task(
-        call.config.data,
-        space=asked.space,
-        channels=asked.channels,
-        cells=asked.cells,
-        proxies=asked.proxies,
-        num=asked.num,
-        archs=asked.archs,
-        seed=call.config.seed if asked.seed is None else asked.seed,
-        batch_size=asked.batch_size,
-    )
+    task = make_task(call.config, asked)
     accuracies = None
     if asked.table:
         accuracies = read_accuracies(
@@ -111,17 +106,9 @@ def _run(call: app.Call) -> int:
     with _alone(call):
         results = Results(task.settings, task.architectures, asked.json, asked.csv)
         call.interrupt.resumable = results.resumable
-        score_all(
-            task,
-            results,
-            width=asked.width,
-            budget=budget,
-            chunk=asked.chunk,
-            command=call.command,
-            interrupt=call.interrupt,
-        )
+        loop.score_all(task, results, call, budget)
         call.interrupt.doing = "while it compared"
-        _report(call, results, accuracies)
+        output.report(asked, results, accuracies)
     return 0
 
 
@@ -134,61 +121,40 @@ def _alone(call: app.Call) -> contextlib.AbstractContextManager[object]:
     return Lock(lock, f"--json={file}", call.command)
 
 
-def _report(call: app.Call, results: Any, accuracies: Any) -> None:
-    """What is known once all architectures are scored: printed, drawn, written."""
-    from nas_jax.cli import score_output
-
-    asked = call.flags
-    scores = results.scores()
-    if not asked.json and not asked.csv:
-        print(score_output.scores_table(results.rows, list(scores)))
-    for line in score_output.failure_lines(results.rows, list(scores)):
-        print(line)
-    if accuracies is not None:
-        compared = score_output.compare(scores, accuracies)
-        results.header["correlations"] = {
-            "table": asked.table,
-            "target": asked.target,
-            **compared.to_dict(),
-        }
-        print(score_output.correlation_table(compared, asked.target))
-        if asked.plots:
-            score_output.draw(
-                Path(asked.plots), scores, accuracies, compared, asked.target
-            )
-    results.write()
-    print(score_output.summary(results.header, len(results.rows)))
-
-
 def _check_flags(call: app.Call) -> None:
     """Refuses flags that do not go together, and what could not be written."""
     asked = call.flags
     if call.workdir:
         raise ConfigError("--workdir: score writes no workdir; give --json=FILE")
-    if asked.seed is not None and not RULES["seed"].holds(asked.seed):
-        allowed = RULES["seed"].allowed
-        raise ConfigError(f"--seed is {asked.seed}: it must be {allowed}")
-    if asked.archs and asked["num"].present:
-        raise ConfigError(
-            "--num and --archs both say which architectures; leave one of them out"
-        )
-    if bool(asked.table) != bool(asked.target):
-        raise ConfigError(
-            "--table and --target go together: a file, and its column with the accuracy"
-        )
-    if asked.plots and not asked.table:
-        raise ConfigError(
-            "--plots draws scores against an accuracy; give --table and --target too"
-        )
-    if asked.memory_budget and asked.width:
-        raise ConfigError(
-            "--memory_budget chooses the width, and --width gives it; leave one out"
-        )
-    if asked.proxies is not None and not (asked.proxies and all(asked.proxies)):
-        raise ConfigError(
+    if asked.seed is not None and not SEED.holds(asked.seed):
+        raise ConfigError(f"--seed is {asked.seed}: it must be {SEED.allowed}")
+    table = bool(asked.table)
+    for wrong, message in (
+        (
+            asked.archs and asked["num"].present,
+            "--num and --archs both say which architectures; leave one of them out",
+        ),
+        (
+            table != bool(asked.target),
+            "--table and --target go together: a file, and its column with the "
+            "accuracy",
+        ),
+        (
+            asked.plots and not table,
+            "--plots draws scores against an accuracy; give --table and --target too",
+        ),
+        (
+            asked.memory_budget and asked.width,
+            "--memory_budget chooses the width, and --width gives it; leave one out",
+        ),
+        (
+            asked.proxies is not None and not (asked.proxies and all(asked.proxies)),
             "--proxies has an empty name; give names as in --proxies=nwot,synflow, or "
-            "leave it out for all"
-        )
+            "leave it out for all",
+        ),
+    ):
+        if wrong:
+            raise ConfigError(message)
     files = {"json": asked.json, "csv": asked.csv, "plots": asked.plots}
     for name, file in files.items():
         path = Path(file)
@@ -198,7 +164,6 @@ def _check_flags(call: app.Call) -> None:
             raise ConfigError(f"--{name}={file} is a folder; name a file in it")
     if asked.plots and Path(asked.plots).exists() and not Path(asked.plots).is_dir():
         raise ConfigError(f"--plots={asked.plots} is a file; name a folder")
-    data = call.config.data
     plots = Path(asked.plots).glob("*.svg") if asked.plots else ()
     refuse_overwriting(
         {
@@ -210,11 +175,7 @@ def _check_flags(call: app.Call) -> None:
             "--archs": asked.archs,
             "--table": asked.table,
             "--config": call.config_file,
-            "--config.data.path": "" if data.source == "tfds" else data.path,
+            "--config.data.path": call.config.data.path,
         },
     )
     refuse_overwriting({"--csv": asked.csv}, {"--json": asked.json})
-
-
-if __name__ == "__main__":
-    sys.exit(main())

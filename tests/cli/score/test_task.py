@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import pytest
 
-from nas_jax.cli.score_task import PER_IMAGE, choose_proxies
+from nas_jax.cli.score.task import PER_IMAGE, choose_proxies
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import ScoredNetwork, list_proxies
 from nas_jax.scoring import Family, get_family, sample_genotypes

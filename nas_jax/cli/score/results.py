@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_jax.cli.score_inputs import COLUMN
+from nas_jax.cli.score.files import COLUMN
 from nas_jax.errors import WorkdirError
 from nas_jax.jsonable import differences, dumps
 from nas_jax.proxies import failures
@@ -97,12 +97,8 @@ class Results:
         """
         proxies = self.header["settings"]["proxies"]
         reasons = [failures(column) for column in scores.T]
-        for index, values in enumerate(scores):
-            failed = {
-                name: reason[index]
-                for name, reason in zip(proxies, reasons, strict=True)
-                if reason[index] is not None
-            }
+        for values, why in zip(scores, zip(*reasons, strict=True), strict=True):
+            failed = {n: w for n, w in zip(proxies, why, strict=True) if w is not None}
             numbers = {
                 name: None if name in failed else _shortest(value)
                 for name, value in zip(proxies, values, strict=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas_jax.cli.score_results import Results
+from nas_jax.cli.score.results import Results
 from nas_jax.errors import WorkdirError
 from nas_jax.proxies.failed import NAN, OVERFLOW, UNDERFLOW
 
@@ -165,21 +165,3 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         (tmp_path / "r.json").write_text(json.dumps(wrong))
         with pytest.raises(WorkdirError, match="has other rows than its settings say"):
             results(tmp_path)
-
-
-def test_a_folder_that_goes_away(tmp_path: Path) -> None:
-    made = results(tmp_path / "gone")
-    with pytest.raises(WorkdirError, match="cannot write .*r.json: No such file"):
-        made.write()
-
-
-def test_without_files_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    made = Results(SETTINGS, NAMES, "", "")
-    assert not made.resumable
-    made.add(np.ones((3, 2), np.float32))
-    made.write()
-    assert list(tmp_path.iterdir()) == []
-    assert results(tmp_path).resumable

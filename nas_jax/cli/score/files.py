@@ -10,7 +10,7 @@ import numpy as np
 from nas_jax.errors import DataError, GenotypeError
 from nas_jax.paths import local_path
 from nas_jax.scoring.sampling import genotype_at
-from nas_jax.spaces import Genotype, SearchSpace
+from nas_jax.spaces import Genotype, SearchSpace, SpaceMask
 from nas_jax.spaces.text import read_text
 from nas_jax.tabular import load_table
 
@@ -19,7 +19,7 @@ COLUMN = "arch_str"
 
 
 def read_architectures(
-    file: str, space: SearchSpace, check: Callable[[Genotype], object]
+    file: str, start: SpaceMask, check: Callable[[Genotype], object]
 ) -> list[Genotype]:
     """The architectures of a file, in its order.
 
@@ -28,7 +28,7 @@ def read_architectures(
             as JSON; one with open brackets goes on in the next lines, and empty lines
             are skipped. Or a CSV file, plain or compressed by gzip, with a column
             `arch_str`: its name ends in .csv or .csv.gz.
-        space: The search space.
+        start: The search space, or a part of one.
         check: Raises GenotypeError for an architecture that cannot be scored.
 
     Raises:
@@ -41,7 +41,8 @@ def read_architectures(
     found: dict[Genotype, str] = {}
     for where, text in _rows(path) if table else _lines(path):
         try:
-            genotype = Genotype.parse(space, text)
+            genotype = Genotype.parse(start.space, text)
+            _refuse_pruned(genotype, start)
             check(genotype)
         except GenotypeError as error:
             raise DataError(f"{path}, {where}: {error}") from error
@@ -54,7 +55,7 @@ def read_architectures(
     if not found:
         raise DataError(
             f"{path} has no architecture; give one a line, such as "
-            f"{genotype_at(space, 0)}"
+            f"{genotype_at(start, 0)}"
         )
     return list(found)
 
@@ -98,6 +99,17 @@ def read_accuracies(
             f"space {space.name!r}, or take the architectures from it with --archs"
         )
     return values
+
+
+def _refuse_pruned(genotype: Genotype, start: SpaceMask) -> None:
+    for spec, cell in zip(start.space.cells, genotype.cells, strict=True):
+        for node, (op, source) in zip(spec.gene_nodes, cell.genes, strict=True):
+            edge = spec.edges.index((source, node))
+            if not start.keeps(spec.name, edge, op):
+                raise GenotypeError(
+                    f"{op} is not in the space on edge {edge} of cell {spec.name!r}; "
+                    f"allowed: {', '.join(start.edge(spec.name, edge))}"
+                )
 
 
 def _canonical(space: SearchSpace, text: str) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
 
 import jax
 import numpy as np
 from absl import logging
 
+from nas_jax.cli import app
 from nas_jax.cli.interrupt import Interrupt
-from nas_jax.cli.score_results import Results
-from nas_jax.cli.score_task import Task
+from nas_jax.cli.score.results import Results
+from nas_jax.cli.score.task import Task
 from nas_jax.errors import ConfigError
 from nas_jax.metrics import Progress, format_bytes, format_duration
 from nas_jax.scoring import Scorer, widest
@@ -40,33 +40,20 @@ class Calls:
     """
 
     def __init__(self, task: Task, chunk: int) -> None:
-        """Nothing is compiled yet.
-
-        Args:
-            task: What to score.
-            chunk: Architectures of a call at most, if a device's width allows.
-        """
+        """Calls of at most `chunk` architectures, if a device's width allows."""
         self.devices = jax.device_count()
         self.compile_seconds = 0.0
         self._task, self._chunk = task, chunk
         self._scorers: dict[int, Scorer] = {}
 
     def size(self, width: int) -> int:
-        """Architectures of a call.
-
-        Args:
-            width: Architectures side by side on a device.
-        """
+        """Architectures of a call of that width on each device."""
         at_once = width * self.devices
         wanted = min(self._chunk, len(self._task.architectures))
         return at_once * max(1, min(IN_TURN, wanted // at_once))
 
     def scores(self, width: int, first: int) -> np.ndarray:
-        """Scores of a call, `[up to size(width), proxies]` float64.
-
-        Args:
-            width: Architectures side by side on a device.
-            first: Index of the call's first architecture.
+        """Scores of a call from architecture `first` on, `[up to size, proxies]`.
 
         Raises:
             ConfigError: The device has too little memory.
@@ -143,26 +130,14 @@ def choose_width(
     return widest(budget, peak_bytes, min(most, MOST))
 
 
-def score_all(
-    task: Task,
-    results: Results,
-    *,
-    width: int,
-    budget: int,
-    chunk: int,
-    command: Sequence[str],
-    interrupt: Interrupt,
-) -> None:
+def score_all(task: Task, results: Results, call: app.Call, budget: int) -> None:
     """Scores what is left, and writes the results after every chunk.
 
     Args:
         task: What to score.
         results: Where to.
-        width: See `choose_width`.
+        call: With the flags width and chunk.
         budget: See `choose_width`.
-        chunk: Architectures between two writes at most, if a call is not larger.
-        command: The command line, for the record.
-        interrupt: Asks to stop.
 
     Raises:
         Stopped: A signal came, and what is known has been saved.
@@ -170,7 +145,8 @@ def score_all(
     """
     if not results.left:
         return
-    environment = describe_environment(command, task.settings["seed"])
+    interrupt, chunk = call.interrupt, call.flags.chunk
+    environment = describe_environment(call.command, task.settings["seed"])
     results.begin({**environment, "data": task.source})
     calls = Calls(task, chunk)
     count = len(task.architectures)
@@ -184,7 +160,8 @@ def score_all(
     limit = (device.memory_stats() or {}).get("bytes_limit")
     most = -(-count // calls.devices)
     interrupt.doing = "while it compiled"
-    width = choose_width(calls, width, budget, most, device.platform, limit)
+    asked = call.flags.width
+    width = choose_width(calls, asked, budget, most, device.platform, limit)
     calls.keep(width)
     results.header |= {"width": width, "devices": calls.devices}
     # Where nothing can be gone on with, a signal ends the process at once.
@@ -207,15 +184,17 @@ def _loop(
         total, "score: architecture", start_step=done, unit="architectures"
     )
     # Without the first call, in which a device also warms up.
-    steady, steady_calls, begun = 0.0, 0, False
-    while results.left:
+    steady, steady_calls = 0.0, 0
+    for number in range(-(-results.left // size)):
         start, compiled = time.perf_counter(), calls.compile_seconds
         results.add(calls.scores(width, done))
         seconds = time.perf_counter() - start - (calls.compile_seconds - compiled)
         done = len(results.rows)
         header["score_seconds"] += seconds
-        if not begun:
-            begun = True
+        if number:
+            steady, steady_calls = steady + seconds, steady_calls + 1
+            header["archs_per_second"] = steady_calls * size / steady
+        else:
             peak = calls.peak_bytes(width)
             logging.info(
                 "compiled in %s: %d side by side on %d devices, %s each",
@@ -227,12 +206,8 @@ def _loop(
             header["compile_seconds"] += calls.compile_seconds
             header["peak_memory_bytes"] = max(peak, header["peak_memory_bytes"] or 0)
             header["archs_per_second"] = header["archs_per_second"] or size / seconds
-        else:
-            steady, steady_calls = steady + seconds, steady_calls + 1
-            header["archs_per_second"] = steady_calls * size / steady
         progress.update(done)
-        last = interrupt.requested or not results.left
-        if done - written + size > chunk or last:
+        if done - written + size > chunk or interrupt.requested or not results.left:
             results.write()
             written = done
         if results.left:

@@ -7,20 +7,20 @@ import json
 import numpy as np
 import pytest
 
-from nas_jax.cli import score_output
+from nas_jax.cli.score import output
 from nas_jax.jsonable import dumps
 
 
 def test_numbers_of_a_table_are_aligned() -> None:
     cells = [["name", "n"], ["a", "100"], ["long", "7"]]
-    text = score_output.aligned(cells, words=("name",))
+    text = output.aligned(cells, words=("name",))
     assert text == "name    n\na     100\nlong    7"
 
 
 def test_lines_of_failed_scores() -> None:
     failed = [{"zen": "log of 0"}, {"zen": "log of 0", "snip": "nan"}, {"zen": "nan"}]
     rows = [{"architecture": "a", "scores": {}, "failed": f} for f in [*failed, {}]]
-    assert score_output.failure_lines(rows, ["snip", "nwot", "zen"]) == [
+    assert output.failure_lines(rows, ["snip", "nwot", "zen"]) == [
         "snip failed on 1 of 4: nan",
         "zen failed on 2 of 4: log of 0",
         "zen failed on 1 of 4: nan",
@@ -34,15 +34,14 @@ def test_comparison_by_hand() -> None:
         # Ranks 4 3 1 2 of those whose accuracy is known: squared differences 9 1 4 4.
         "ntk_cond": np.array([9.0, 5, 0, 1, 2]),
     }
-    compared = score_output.compare(scores, accuracies)
-    assert compared.missing == 1
-    params = compared.spearman["params"]
+    compared = output.compare(scores, accuracies)
+    params = compared["params"]["spearman"]
     assert (params.value, params.used, params.failed) == (pytest.approx(1), 3, 1)
-    found = compared.spearman["ntk_cond"]
+    found = compared["ntk_cond"]["spearman"]
     assert found.value == pytest.approx(1 - 6 * 18 / (4 * 15))
     # 5 of 6 pairs are discordant.
-    assert compared.kendall["ntk_cond"].value == pytest.approx(-4 / 6)
-    lines = score_output.correlation_table(compared, "test").splitlines()
+    assert compared["ntk_cond"]["kendall"].value == pytest.approx(-4 / 6)
+    lines = output.correlation_table(compared, 1, "test").splitlines()
     assert lines[0].split() == "proxy better Spearman Kendall used failed".split()
     assert lines[1].split()[:3] == ["params", "higher", "1.000"]
     assert lines[2].split()[:3] == ["ntk_cond", "lower", "-0.800"]
@@ -50,9 +49,6 @@ def test_comparison_by_hand() -> None:
     assert lines[4] == "1 architectures have no test and are out"
     assert lines[1].split()[3:5] == ["(too", "few)"]
     assert lines[5] == "too few: an interval needs 4 architectures"
-    as_dict = compared.to_dict()
-    assert as_dict["missing"] == 1
-    assert as_dict["proxies"]["ntk_cond"]["higher_is_better"] is False
 
 
 @pytest.mark.parametrize(
@@ -69,13 +65,13 @@ def test_a_correlation_without_an_interval(
     column: list[float], text: str, note: str
 ) -> None:
     accuracies = np.arange(len(column), dtype=np.float64)
-    compared = score_output.compare({"params": np.array(column)}, accuracies)
-    table = score_output.correlation_table(compared, "test")
+    compared = output.compare({"params": np.array(column)}, accuracies)
+    table = output.correlation_table(compared, 0, "test")
     row, *notes = table.splitlines()[1:]
     assert f" {text}  " in row and "[" not in row
     assert notes[0] == "rank correlation with test"
     assert notes[1].startswith(note)
-    found = json.loads(dumps(compared.to_dict()))["proxies"]["params"]
+    found = json.loads(dumps(compared))["params"]
     for name in ("spearman", "kendall"):
         assert found[name]["low"] is None and found[name]["high"] is None
         assert (found[name]["value"] is None) == (text == "undefined")

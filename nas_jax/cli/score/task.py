@@ -18,12 +18,13 @@ from nas_jax.cli.images import (
     loading_options,
     scored_images,
 )
-from nas_jax.cli.score_inputs import read_architectures
-from nas_jax.config import DataConfig
+from nas_jax.cli.score.files import read_architectures
+from nas_jax.config import ExperimentConfig
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import Batch, ScoredNetwork, get_proxy, list_proxies
 from nas_jax.proxies.size import SEPARABLE
 from nas_jax.scoring import FAMILIES, Family, get_family, sample_genotypes
+from nas_jax.spaces import get_mask
 
 PER_IMAGE = frozenset({"ntk_cond", "ntk_eigen"})
 """They take a gradient for every image of the batch: scored only where asked for."""
@@ -56,72 +57,61 @@ class Task:
     source: dict[str, Any]
 
 
-def make_task(
-    config: DataConfig,
-    *,
-    space: str,
-    channels: int | None,
-    cells: int | None,
-    proxies: Sequence[str] | None,
-    num: int,
-    archs: str,
-    seed: int,
-    batch_size: int,
-) -> Task:
+def make_task(config: ExperimentConfig, asked: Any) -> Task:
     """Loads and checks all that is scored; compiles no network.
 
     Args:
-        config: The images.
-        space: Name of a family of networks.
-        channels: Channels of its first cells; None is as published.
-        cells: Cells, as the family counts them; None is as published.
-        proxies: Names; None is all that suit the networks.
-        num: Architectures to draw.
-        archs: File of architectures to score instead; empty for none.
-        seed: Draws architectures, weights and the batch.
-        batch_size: Images in the batch.
+        config: The images and the seed.
+        asked: The flags space, channels, cells, proxies, num, archs, seed, batch_size.
 
     Raises:
         NasJaxError: On an unknown name, a malformed file, images that the networks
             cannot halve, or too few of them.
     """
-    for name in proxies or ():
+    for name in asked.proxies or ():
         get_proxy(name)
-    images = load_images(config)
-    if batch_size > images.num_train:
+    size = asked.batch_size
+    images = load_images(config.data)
+    if size > images.num_train:
         raise ConfigError(
-            f"--batch_size is {batch_size}, but there are {images.num_train} training "
+            f"--batch_size is {size}, but there are {images.num_train} training "
             f"images; pass --batch_size={images.num_train} or less, or give more images"
         )
     # Where none are named, all that suit the networks: some compare images.
-    asked = list(map(get_proxy, proxies or list_proxies()))
-    check_copies(batch_size, images, asked, "--batch_size", "--proxies")
-    _, usual_channels, usual_cells = FAMILIES[space]
-    channels, cells = channels or usual_channels, cells or usual_cells
+    named = list(map(get_proxy, asked.proxies or list_proxies()))
+    check_copies(size, images, named, "--batch_size", "--proxies")
+    start = get_mask(asked.space)
+    # The networks of a part of a space are those of the whole.
+    _, *usual = FAMILIES.get(start.space.name, (None, None, None))
+    channels, cells = (asked.channels or usual[0], asked.cells or usual[1])
     family = get_family(
-        space, channels=channels, cells=cells, num_classes=images.num_classes
+        start.space.name,
+        channels=channels,
+        cells=cells,
+        num_classes=images.num_classes,
     )
-    if archs:
+    seed = config.seed if asked.seed is None else asked.seed
+    if asked.archs:
         genotypes = read_architectures(
-            archs, family.space, lambda genotype: family.encode([genotype])
+            asked.archs, start, lambda genotype: family.encode([genotype])
         )
     else:
-        genotypes = sample_genotypes(family.space, num, seed)
+        genotypes = sample_genotypes(start, asked.num, seed)
     weights_key, proxies_key = jax.random.split(jax.random.key(seed))
     params = family.init(weights_key, images.image_shape)
     codes = jax.tree.map(np.asarray, family.encode(genotypes))
-    chosen = choose_proxies(family, params, codes, images.image_shape, proxies)
+    chosen = choose_proxies(family, params, codes, images.image_shape, asked.proxies)
     architectures = tuple(map(str, genotypes))
     pool = scored_images(images, map(get_proxy, chosen))
-    batch, digest = draw_batch(images, pool, batch_size, seed)
+    batch, digest = _draw_batch(images, pool, size, seed)
     settings = {
-        "space": family.space.name,
+        "space": asked.space,
         "channels": channels,
         "cells": cells,
         "proxies": list(chosen),
         "num": len(architectures),
         "seed": seed,
-        "batch_size": batch_size,
+        "batch_size": size,
         "JAX_ENABLE_X64": bool(jax.config.values["jax_enable_x64"]),
         "image_shape": images.image_shape,
         "num_classes": images.num_classes,
@@ -130,19 +120,19 @@ def make_task(
         "batch_sha256": digest,
     }
     return Task(
-        family=family,
-        params=params,
-        architectures=architectures,
-        codes=codes,
-        proxies=chosen,
-        batch=batch,
-        key=proxies_key,
-        settings=settings,
-        source=loading_options(config),
+        family,
+        params,
+        architectures,
+        codes,
+        chosen,
+        batch,
+        proxies_key,
+        settings,
+        loading_options(config.data),
     )
 
 
-def draw_batch(
+def _draw_batch(
     images: data.Dataset, pool: np.ndarray, size: int, seed: int
 ) -> tuple[Batch, str]:
     """The first batch of a seeded order of some training images, and its SHA-256."""
