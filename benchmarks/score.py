@@ -30,8 +30,8 @@ from absl import app, flags
 
 from benchmarks import torch_scores
 from nas_jax.proxies import Batch
-from nas_jax.scoring import Scorer, get_family, sample_genotypes
-from nas_jax.spaces import Genotype
+from nas_jax.scoring import ScoredArchitectures, Scorer, sample_genotypes
+from nas_jax.spaces import Genotype, nasbench201_space
 from nas_jax.spaces.nasbench201 import operations_of
 
 FLAGS = flags.FLAGS
@@ -63,8 +63,8 @@ def measure(proxy: str, channels: int, cells: int, genotypes: list[Genotype]) ->
     their_images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     their_labels = torch.from_numpy(labels)
 
-    family = get_family(
-        "nasbench201", channels=channels, cells=cells, num_classes=CLASSES
+    family = ScoredArchitectures(
+        nasbench201_space(), CLASSES, channels=channels, cells=cells
     )
     key = jax.random.key(FLAGS.seed)
     params = family.init(key, (size, size, 3))
@@ -139,8 +139,7 @@ def main(argv: Sequence[str]) -> None:
     rows: list[Row] = []
     for size in FLAGS.sizes:
         channels, cells = map(int, size.split("x"))
-        family = get_family("nasbench201", channels=channels, cells=cells)
-        genotypes = sample_genotypes(family.space, FLAGS.num, FLAGS.seed)
+        genotypes = sample_genotypes(nasbench201_space(), FLAGS.num, FLAGS.seed)
         for proxy in FLAGS.proxies:
             row = measure(proxy, channels, cells, genotypes)
             rows.append(row | {"load_before": os.getloadavg()[0]})

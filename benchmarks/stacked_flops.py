@@ -20,47 +20,52 @@ import jax
 import jax.numpy as jnp
 
 from nas_jax.memory import child_environment, find_target, target_sharding
-from nas_jax.networks.operations import CONV_OPS, parameter_shapes
-from nas_jax.networks.plan import PlannedOp, plan_supernet
-from nas_jax.networks.wave import Wave
+from nas_jax.networks import Layers
+from nas_jax.networks.engines.plan import CellPlan, PlannedOp, plan_supernet
+from nas_jax.networks.engines.waves import run_waves
 from nas_jax.spaces import SpaceMask, darts_space
 
-Params = dict[str, jax.Array]
+Params = dict[str, dict[str, jax.Array]]
+
+
+def _plan(*edges: int) -> CellPlan:
+    """The first wave of a normal cell, or some of its edges."""
+    ops: tuple[PlannedOp, ...] = _WHOLE.waves[0]
+    ops = tuple(o for o in ops if not edges or o.edge in edges)
+    nodes = tuple(sorted({o.target for o in ops}))
+    return CellPlan(_WHOLE.num_inputs, nodes, (ops,), nodes)
+
+
+_WHOLE = plan_supernet(SpaceMask.full(darts_space()), "normal")
 
 
 def _mixture(
-    ops: tuple[PlannedOp, ...], params: Params, sources: jax.Array, weights: jax.Array
+    plan: CellPlan, params: Params, sources: jax.Array, weights: jax.Array
 ) -> jax.Array:
-    """Sums of a wave's nodes `[T, B, H, W, C]`."""
-    states = dict(enumerate(sources))
-    sums = Wave(ops, stride=1).apply({}, states, weights, params)
-    assert isinstance(sums, dict)
-    return jnp.stack(list(sums.values()))
+    """A wave's nodes side by side."""
+    return run_waves(plan, [*sources], weights, params, Layers(), mixed=True)
 
 
 def stacked(params: Params, sources: jax.Array, weights: jax.Array) -> jax.Array:
     """All edges of the wave at once."""
-    return jnp.sum(_mixture(_wave(), params, sources, weights) ** 2)
+    return jnp.sum(_mixture(_plan(), params, sources, weights) ** 2)
 
 
 def edge_by_edge(params: Params, sources: jax.Array, weights: jax.Array) -> jax.Array:
     """The same nodes from one edge after the other."""
     nodes: dict[int, jax.Array] = {}
-    for row, edge in enumerate(sorted({o.edge for o in _wave()})):
-        ops = tuple(o for o in _wave() if o.edge == edge)
-        own = {
-            name: p[row : row + 1]
-            for name, p in params.items()
-            if any(name.startswith(f"{o.op}_") for o in ops)
-        }
-        value = _mixture(ops, own, sources, weights)[0]
-        target = ops[0].target
+    for row, edge in enumerate(sorted({o.edge for o in _plan().ops})):
+        plan = _plan(edge)
+        own = jax.tree.map(lambda p, row=row: p[row : row + 1], params)
+        value = _mixture(plan, own, sources, weights)
+        (target,) = plan.nodes
         nodes[target] = nodes[target] + value if target in nodes else value
     return jnp.sum(jnp.stack(list(nodes.values())) ** 2)
 
 
-def _wave() -> tuple[PlannedOp, ...]:
-    return plan_supernet(SpaceMask.full(darts_space()), "normal").waves[0]
+def _shapes(channels: int) -> dict[str, dict[str, tuple[int, ...]]]:
+    specs = _plan().specs(channels, affine=False)
+    return {op: {n: spec.shape for n, spec in own.items()} for op, own in specs.items()}
 
 
 def main() -> None:
@@ -75,15 +80,10 @@ def main() -> None:
     os.environ.update(child_environment(target))
     sharding = target_sharding(target)
     for channels, size in ((16, 32), (32, 16), (64, 8)):
-        shapes = {
-            f"{op}_{name}": (8, *shape)
-            for op in CONV_OPS
-            for name, shape in parameter_shapes(op, 1, channels).items()
-        }
         sources = (2, options.batch, size, size, channels)
         arguments: Any = jax.tree.map(
             lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding),
-            (shapes, sources, (14, 8)),
+            (_shapes(channels), sources, (14, 8)),
             is_leaf=lambda x: isinstance(x, tuple) and isinstance(x[0], int),
         )
         flops = {}

@@ -16,7 +16,7 @@ import numpy as np
 
 from nas_jax import data, oneshot, pruning, training
 from nas_jax.errors import ConfigError
-from nas_jax.networks import get_network, get_supernet
+from nas_jax.networks import Size, family_of
 from nas_jax.proxies import Batch
 from nas_jax.spaces import Genotype, SearchSpace, SpaceMask, discretise
 from nas_jax.spaces.nasbench201 import genotype_of
@@ -169,7 +169,9 @@ def search(study: Study, mask: SpaceMask, seed: int) -> tuple[Genotype, Row]:
     )
     per_epoch = len(weight_indices) // study.batch_size
     epochs = max(1, round(study.steps / per_epoch))
-    network = get_supernet(mask, study.channels, study.layers, study.images.num_classes)
+    size = Size(study.channels, study.layers)
+    build = family_of(mask.space).supernet
+    network = build(mask, size, study.images.num_classes)
     weights, _ = training.sgd_cosine(
         0.025, per_epoch * epochs, steps_per_epoch=per_epoch, minimum=0.001
     )
@@ -236,7 +238,8 @@ def retrain(
     optimiser, _ = training.sgd_cosine(
         0.05, per_epoch * epochs, steps_per_epoch=per_epoch
     )
-    network = get_network(genotype, channels, layers, images.num_classes)
+    build = family_of(genotype.space).network
+    network = build(genotype, Size(channels, layers), images.num_classes)
     trainer = training.Trainer(
         network, optimiser, study.augment, study.prepare, images.image_shape
     )

@@ -26,14 +26,16 @@ _PUBLIC = {
     ),
     "errors": "NasJaxError",
     "memory": "MemoryUse parse_bytes residual_bytes",
-    "networks": "get_network get_supernet",
+    "networks": (
+        "Form Layers Op Size Spec family_of mixture_weights register_family register_op"
+    ),
     "oneshot": "FirstOrderDarts SearchResult lower_step search",
     "plugins": "load_plugins",
     "proxies": (
         "Batch Observed Proxy ScoredNetwork get_proxy list_proxies register_proxy"
     ),
     "pruning": "PruneResult SupernetSize Target get_strategy prune zero_one_shot",
-    "scoring": "Scorer get_family sample_genotypes",
+    "scoring": "ScoredArchitectures Scorer sample_genotypes",
     "spaces": (
         "CellGenotype CellSpec Genotype SearchSpace SpaceMask darts_space "
         "discretise get_mask get_space nasbench201_space register_space"
@@ -60,8 +62,15 @@ if TYPE_CHECKING:
     from nas_jax.memory import MemoryUse as MemoryUse
     from nas_jax.memory import parse_bytes as parse_bytes
     from nas_jax.memory import residual_bytes as residual_bytes
-    from nas_jax.networks import get_network as get_network
-    from nas_jax.networks import get_supernet as get_supernet
+    from nas_jax.networks import Form as Form
+    from nas_jax.networks import Layers as Layers
+    from nas_jax.networks import Op as Op
+    from nas_jax.networks import Size as Size
+    from nas_jax.networks import Spec as Spec
+    from nas_jax.networks import family_of as family_of
+    from nas_jax.networks import mixture_weights as mixture_weights
+    from nas_jax.networks import register_family as register_family
+    from nas_jax.networks import register_op as register_op
     from nas_jax.oneshot import FirstOrderDarts as FirstOrderDarts
     from nas_jax.oneshot import SearchResult as SearchResult
     from nas_jax.oneshot import lower_step as lower_step
@@ -80,8 +89,8 @@ if TYPE_CHECKING:
     from nas_jax.pruning import get_strategy as get_strategy
     from nas_jax.pruning import prune as prune
     from nas_jax.pruning import zero_one_shot as zero_one_shot
+    from nas_jax.scoring import ScoredArchitectures as ScoredArchitectures
     from nas_jax.scoring import Scorer as Scorer
-    from nas_jax.scoring import get_family as get_family
     from nas_jax.scoring import sample_genotypes as sample_genotypes
     from nas_jax.spaces import CellGenotype as CellGenotype
     from nas_jax.spaces import CellSpec as CellSpec

@@ -1,4 +1,4 @@
-"""How it is computed: operations, cells, supernets and discrete networks. Flax linen."""
+"""How it is computed: operations, engines, supernets and networks. Flax linen."""
 
 import typing
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from nas_jax.networks import Candidates, Size, family_of
 from nas_jax.networks.thin_darts import Initialisation, ThinDarts

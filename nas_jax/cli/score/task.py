@@ -21,9 +21,10 @@ from nas_jax.cli.images import (
 from nas_jax.cli.score.files import read_architectures
 from nas_jax.config import ExperimentConfig
 from nas_jax.errors import ConfigError
+from nas_jax.networks import check_size
 from nas_jax.proxies import Batch, ScoredNetwork, get_proxy, list_proxies
 from nas_jax.proxies.size import SEPARABLE
-from nas_jax.scoring import FAMILIES, Family, get_family, sample_genotypes
+from nas_jax.scoring import ScoredArchitectures, sample_genotypes
 from nas_jax.spaces import get_mask
 
 PER_IMAGE = frozenset({"ntk_cond", "ntk_eigen"})
@@ -46,7 +47,7 @@ class Task:
         source: Where the images are from, for people.
     """
 
-    family: Family
+    family: ScoredArchitectures
     params: Any
     architectures: tuple[str, ...]
     codes: Any
@@ -82,14 +83,11 @@ def make_task(config: ExperimentConfig, asked: Any) -> Task:
     check_copies(size, images, named, "--batch_size", "--proxies")
     start = get_mask(asked.space)
     # The networks of a part of a space are those of the whole.
-    _, *usual = FAMILIES.get(start.space.name, (None, None, None))
-    channels, cells = (asked.channels or usual[0], asked.cells or usual[1])
-    family = get_family(
-        start.space.name,
-        channels=channels,
-        cells=cells,
-        num_classes=images.num_classes,
+    family = ScoredArchitectures(
+        start.space, images.num_classes, channels=asked.channels, cells=asked.cells
     )
+    height, width, _ = images.image_shape
+    check_size(start.space, height, width, family.size.cells, "--cells")
     seed = config.seed if asked.seed is None else asked.seed
     if asked.archs:
         genotypes = read_architectures(
@@ -106,8 +104,7 @@ def make_task(config: ExperimentConfig, asked: Any) -> Task:
     batch, digest = _draw_batch(images, pool, size, seed)
     settings = {
         "space": asked.space,
-        "channels": channels,
-        "cells": cells,
+        **family.size._asdict(),
         "proxies": list(chosen),
         "num": len(architectures),
         "seed": seed,
@@ -144,7 +141,7 @@ def _draw_batch(
 
 
 def choose_proxies(
-    family: Family,
+    family: ScoredArchitectures,
     params: Any,
     codes: Any,
     image_shape: tuple[int, int, int],
@@ -174,7 +171,10 @@ def choose_proxies(
 
 
 def _told(
-    family: Family, params: Any, codes: Any, image_shape: tuple[int, int, int]
+    family: ScoredArchitectures,
+    params: Any,
+    codes: Any,
+    image_shape: tuple[int, int, int],
 ) -> tuple[set[str], set[str]]:
     """What networks of a family can tell, and names of the operations they count."""
     network: list[ScoredNetwork] = []

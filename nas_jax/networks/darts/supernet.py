@@ -183,7 +183,7 @@ def _run_cell(
     params: Params,
     key: jax.Array,
 ) -> jax.Array:
-    """A cell of a supernet: `[B, H, W, C1], [B, H, W, C2] -> [B, H', W', nodes * C]`."""
+    """A cell: `[B, H, W, C1], [B, H, W, C2] -> [B, H', W', nodes * C]`."""
     preprocess: Any = functools.partial(project, layers=layers)
     if remat in ("op", "wave"):  # Only states are stored: not their rectified copies.
         preprocess = jax.checkpoint(preprocess)

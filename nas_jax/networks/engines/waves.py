@@ -173,7 +173,7 @@ def _compute(
     params: Params,
     key: jax.Array | None,
 ) -> _Results:
-    """One kind: a result for each operation, or for each source where they are equal."""
+    """One kind: a result for each operation, or source if they are equal."""
     form = ops[0].form
     x = nn.relu(raw) if form.relu else raw
     live = jnp.ones(len(ops)) if weights is None else alive(weights, ops)
@@ -220,7 +220,7 @@ def _tell_sources(
     layers: Layers,
     weights: jax.Array | None,
 ) -> None:
-    """What the first ReLUs of operations receive: each source once, with its readers."""
+    """What the first ReLUs of operations receive: each source with its readers."""
     behind = tuple(o for o in ops if o.form.relu)
     if not behind:
         return

@@ -1,1 +1,1 @@
-"""What a cell computes with: pure functions of arrays, without parameters of their own."""
+"""What a cell computes with: pure functions of arrays."""

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.networks.kernels.depthwise import depthwise_conv
-from nas_jax.networks.kernels.depthwise import conv_by_groups, conv_by_taps
+from nas_jax.networks.kernels.depthwise import (
+    conv_by_groups,
+    conv_by_taps,
+    depthwise_conv,
+)
 
 CASES = [
     (3, 1, 1, (4, 4)),
