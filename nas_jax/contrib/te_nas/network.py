@@ -6,7 +6,7 @@ DARTS supernet: the normalisations of its operations have parameters, its pools 
 normalisation, and one more normalisation with a ReLU precedes the mean over the image.
 
 Shapes: E edges of a cell, N edges that leave a state, C and D channels, H and W image,
-B batch. Inside, images are `[N, C, H, W * B]` (see `thin_windows`).
+B batch. Inside, images are `[N, C, H, W * B]` (see `layers`).
 """
 
 from __future__ import annotations
@@ -20,39 +20,41 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from nas_jax.errors import ConfigError
-from nas_jax.networks.init import init_variables
-from nas_jax.networks.layers import BATCH_NORM_EPSILON, Norm
-from nas_jax.networks.observed import Observed
-from nas_jax.networks.operations import CONV_OPS, NETWORK_OPS, POOL_OPS, ConvOp
-from nas_jax.networks.plan import SKIP
-from nas_jax.networks.supernet import check_weights
-from nas_jax.networks.thin_layers import conv_norm, mix_operations, relu, unstack
-from nas_jax.networks.thin_params import (
-    array,
-    kaiming_fan_out,
-    operation_shapes,
-    with_norm,
-)
-from nas_jax.networks.thin_windows import (
+from nas_jax.contrib.te_nas.layers import (
+    Size,
+    Window,
     avg_pool,
+    conv_norm,
     max_pool,
+    mix_operations,
     patches,
+    relu,
     separately,
     split,
     total,
+    unstack,
 )
+from nas_jax.errors import ConfigError
+from nas_jax.networks import init_variables, mixture_weights, zero_alphas
+from nas_jax.networks.layers import BATCH_NORM_EPSILON, Norm
+from nas_jax.networks.operations import CONV_OPS
+from nas_jax.proxies import Observed, ScoredNetwork
 from nas_jax.spaces import CellSpec, SearchSpace, SpaceMask
 
 Params = Mapping[str, Any]
 Initialisation = Literal["default", "kaiming_normal_fan_out"]
 
-POOLS: dict[str, Callable[[jax.Array, tuple[int, int], int, int], jax.Array]] = {
+POOLS: dict[str, Callable[[jax.Array, Size, Window], jax.Array]] = {
     "avg_pool_3x3": avg_pool,
     "max_pool_3x3": max_pool,
 }
+SKIP = "skip_connect"
+OPERATIONS = ("none", SKIP, *POOLS, *CONV_OPS)
+"""What a thin network computes."""
 STEM_SIZE = 3
 """Height and width of the stem's kernel."""
+ROWS_AT_ONCE = 16
+"""Cotangents side by side: TE-NAS has 14 images, and a thin network is small."""
 
 
 def edges_by_source(cell: CellSpec) -> tuple[int, ...]:
@@ -88,12 +90,16 @@ class ThinDarts:
                 f"two inputs, and {self.space.name!r} has other cells; score it with "
                 "the supernet"
             )
-        unknown = sorted({op for c in cells for op in c.ops} - set(NETWORK_OPS))
+        unknown = sorted({op for c in cells for op in c.ops} - set(OPERATIONS))
         if unknown:
             raise ConfigError(
                 f"a thin network cannot compute {unknown}; allowed: "
-                f"{', '.join(NETWORK_OPS)}"
+                f"{', '.join(OPERATIONS)}"
             )
+
+    def halves(self, cell: CellSpec) -> bool:
+        """Whether a cell is the reduction cell."""
+        return cell == self.space.cells[1]
 
     def abstract(self, image_channels: int) -> dict[str, Any]:
         """Shapes of the parameters of a network for images of so many channels.
@@ -105,21 +111,21 @@ class ThinDarts:
         params: dict[str, Any] = {}
         if self.stem:
             width = self.channels
-            params["stem"] = with_norm(
-                (width,), kernel=(STEM_SIZE, STEM_SIZE, image_channels, width)
-            )
+            kernel = (STEM_SIZE, STEM_SIZE, image_channels, width)
+            params["stem"] = _with_norm((width,), kernel=kernel)
         before = width
-        for cell, channels in zip(self.space.cells, self._widths, strict=True):
+        for cell in self.space.cells:
+            channels = self.channels * (2 if self.halves(cell) else 1)
             params[cell.name] = {
-                "preprocess_0": with_norm((channels,), kernel=(before, channels)),
-                "preprocess_1": with_norm((channels,), kernel=(width, channels)),
-                **operation_shapes(cell, channels, self._halves(cell)),
+                "preprocess_0": _with_norm((channels,), kernel=(before, channels)),
+                "preprocess_1": _with_norm((channels,), kernel=(width, channels)),
+                **_operation_shapes(cell, channels, self.halves(cell)),
             }
             before, width = width, channels * len(cell.output)
-        params["last"] = with_norm((width,))
+        params["last"] = _with_norm((width,))
         params["classifier"] = {
-            "kernel": array(width, self.num_classes),
-            "bias": array(self.num_classes),
+            "kernel": _array(width, self.num_classes),
+            "bias": _array(self.num_classes),
         }
         return params
 
@@ -143,7 +149,7 @@ class ThinDarts:
         paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
         keys = jax.random.split(key, len(paths))
         values = [
-            kaiming_fan_out(keys[i], path[-1].key, shape)
+            _kaiming_fan_out(keys[i], path[-1].key, shape)
             for i, (path, shape) in enumerate(paths)
         ]
         params: dict[str, Any] = jax.tree_util.tree_unflatten(tree, values)
@@ -164,11 +170,7 @@ class ThinDarts:
             weights: Weights of the operations by cell name, `[edges, operations]`,
                 zero for what is not alive.
             norm: What batch normalisation does.
-
-        Raises:
-            MaskError: The weights are none of the space's, see `check_weights`.
         """
-        check_weights(weights, SpaceMask.full(self.space).arrays())
         forward = _Forward(len(images), norm)
         x = jnp.transpose(images, (3, 1, 2, 0))
         x = x.reshape(*x.shape[:2], -1)
@@ -176,37 +178,110 @@ class ThinDarts:
             x = forward.stem(x, params["stem"])
         before, last = x, x
         for cell in self.space.cells:
+            mixed = jnp.asarray(weights[cell.name], x.dtype)
             output = forward.cell(
-                cell,
-                self._halves(cell),
-                params[cell.name],
-                (before, last),
-                jnp.asarray(weights[cell.name], x.dtype),
+                cell, self.halves(cell), params[cell.name], (before, last), mixed
             )
             before, last = last, output
         return forward.classify(last, params["last"], params["classifier"])
 
-    @property
-    def _widths(self) -> tuple[int, int]:
-        return self.channels, 2 * self.channels
+    def live_layers(self, params: Params, weights: Mapping[str, jax.Array]) -> Any:
+        """1 for every layer whose operation has a weight above zero, else 0.
 
-    def _halves(self, cell: CellSpec) -> bool:
-        return cell == self.space.cells[1]
+        Returns:
+            The tree of `params`, values or shapes; an array for each stack of edges,
+            `[]` for the others.
+        """
+        cells = {cell.name: cell for cell in self.space.cells}
+
+        def entry(path: tuple[Any, ...], leaf: Any) -> jax.Array:
+            cell = cells.get(path[0].key)
+            if cell is None or path[1].key not in cell.ops:
+                return jnp.ones(())
+            order = np.array(edges_by_source(cell))[: leaf.shape[0]]
+            column = cell.ops.index(path[1].key)
+            return (weights[cell.name][order, column] > 0).astype(jnp.float32)
+
+        return jax.tree_util.tree_map_with_path(entry, dict(params))
+
+
+def scored_thin(
+    network: ThinDarts, params: Any, live: Mapping[str, jax.Array | np.ndarray]
+) -> ScoredNetwork:
+    """The candidate that keeps the live operations, as proxies see it.
+
+    All live operations of an edge weigh the same. Without a stem, the network reads
+    images of one channel.
+
+    Args:
+        network: The thin network whose operations are the candidates.
+        params: Its parameters, shared by all candidates.
+        live: 0/1 arrays `[edges, operations]` by cell name; may be traced.
+    """
+    weights = mixture_weights(zero_alphas(network.space), live)
+
+    def observe(
+        params: Any, images: jax.Array, *, norm: Any, gates: Any = None
+    ) -> Observed:
+        assert gates is None, "a thin network does not tell its channels"
+        return network.observed(params, images, weights, norm)
+
+    def logits(params: Any, images: jax.Array, *, norm: Any) -> jax.Array:
+        result = observe(params, images, norm=norm).logits
+        assert result is not None
+        return result
+
+    alive = network.live_layers(params, weights)
+    return ScoredNetwork(logits, params, alive, observe, rows_at_once=ROWS_AT_ONCE)
+
+
+@dataclasses.dataclass(frozen=True)
+class ThinNetwork:
+    """Builds TE-NAS' thin network of a DARTS space (arXiv 2102.11535), for a `Ranker`.
+
+    Attributes:
+        channels: Channels of its first cell.
+        stem: Whether it has one; without, it reads one channel.
+        initialisation: How weights are drawn.
+    """
+
+    channels: int = 1
+    stem: bool = True
+    initialisation: Initialisation = "default"
+
+    def __call__(self, mask: SpaceMask, num_classes: int) -> _Candidates:
+        """The thin network of a mask's space; operations not in the mask are dead."""
+        network = ThinDarts(mask.space, num_classes, self.channels, self.stem)
+        return _Candidates(network, self.initialisation)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidates:
+    """A `CandidateNetwork`."""
+
+    network: ThinDarts
+    initialisation: Initialisation
+
+    def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> Any:
+        channels = image_shape[-1] if self.network.stem else 1
+        return self.network.init(key, channels, self.initialisation)
+
+    def scored(self, params: Any, live: Mapping[str, Any]) -> ScoredNetwork:
+        return scored_thin(self.network, params, live)
 
 
 class _Forward:
     """One forward pass: what it needs to know everywhere, and what it has seen."""
 
     def __init__(self, batch: int, norm: Norm) -> None:
-        self._batch = batch
-        self._norm = norm
+        self._batch, self._norm = batch, norm
         self._relu_inputs: list[tuple[jax.Array, jax.Array]] = []
         self._variances: list[tuple[jax.Array, jax.Array]] = []
 
     def stem(self, x: jax.Array, params: Params) -> jax.Array:
         """3x3 convolution and normalisation, `[C, H, W * B] -> [D, H, W * B]`."""
         kernel = params["kernel"]
-        (seen,) = patches(x[None], STEM_SIZE, self._batch, 1, 1)
+        (seen,) = patches(x[None], Window(STEM_SIZE, self._batch))
         seen = seen.reshape(1, -1, *x.shape[1:])
         flat = {**params, "kernel": kernel.reshape(-1, kernel.shape[-1])}
         return self._pointwise(seen, flat)
@@ -222,11 +297,11 @@ class _Forward:
         """Output `[D, H', W' * B]` of a cell from those of the two before it."""
         sources = [source for source, _ in cell.edges]
         counts = [sources.count(s) for s in range(max(sources) + 1)]
-        fans = _split({op: params[op] for op in cell.ops if op in params}, counts)
-        states = {
-            i: self._preprocess(x, params[f"preprocess_{i}"])
-            for i, x in enumerate(inputs)
-        }
+        fans = _by_source({op: params[op] for op in cell.ops if op in params}, counts)
+        states = {}
+        for i, x in enumerate(inputs):
+            self._note(x[None], jnp.ones(1))
+            states[i] = self._pointwise(relu(x)[None], params[f"preprocess_{i}"])
         order = edges_by_source(cell)
         for source, count in enumerate(counts):
             edges, order = order[:count], order[count:]
@@ -256,12 +331,9 @@ class _Forward:
         pixels = relu(x).reshape(x.shape[0], x.shape[1], -1, self._batch)
         feature_map = jnp.transpose(pixels, (3, 1, 2, 0))
         features = jnp.mean(pixels, (1, 2)).T
+        logits = features @ dense["kernel"] + dense["bias"]
         return Observed(
-            features @ dense["kernel"] + dense["bias"],
-            features,
-            feature_map,
-            self._relu_inputs,
-            self._variances,
+            logits, features, feature_map, self._relu_inputs, self._variances
         )
 
     def _leave(
@@ -279,18 +351,15 @@ class _Forward:
         active = relu(x)
         shared, sums, readers = [], [], jnp.zeros(())
         for op, weight in weights.items():
-            live = (weight > 0).astype(float)
-            if op in POOL_OPS:
-                shared.append((weight, POOLS[op](x, size, self._batch, stride)[0]))
+            if op in POOLS:
+                window = Window(3, self._batch, stride)
+                shared.append((weight, POOLS[op](x, size, window)[0]))
             elif op == SKIP and stride == 1:
                 shared.append((weight, x[0]))
-            elif op == SKIP:
-                sums.append(self._halve(active, params[op], weight))
-                readers += jnp.sum(live)
-            elif op in CONV_OPS:
-                conv = CONV_OPS[op]
-                sums.append(self._convolve(conv, active, params[op], weight, stride))
-                readers += jnp.sum(live)
+            elif op != "none":
+                run = self._halve if op == SKIP else self._convolve(op, stride)
+                sums.append(run(active, params[op], weight))
+                readers += jnp.sum((weight > 0).astype(float))
         self._note(whole, readers[None])
         if shared:
             matrix = jnp.stack([weight for weight, _ in shared], 1)
@@ -298,33 +367,27 @@ class _Forward:
         return unstack(total(sums))
 
     def _convolve(
-        self,
-        conv: ConvOp,
-        x: jax.Array,
-        params: Params,
-        weight: jax.Array,
-        stride: int,
-    ) -> jax.Array:
+        self, op: str, stride: int
+    ) -> Callable[[jax.Array, Params, jax.Array], jax.Array]:
         """Separable convolutions of N edges, weighted, `[N, C, H', W' * B]`."""
-        live = (weight > 0).astype(float)
-        for stage in conv.stages:
-            last, here = stage == conv.stages[-1], params[f"stage_{stage}"]
-            factor = weight[:, None] if last else jnp.ones_like(weight)[:, None]
-            x, variance = conv_norm(
-                x,
-                here["depthwise"],
-                here["pointwise"],
-                *self._affine(here, factor),
-                batch=self._batch,
-                stride=stride if stage == conv.stages[0] else 1,
-                dilation=conv.dilation,
-                norm=self._norm,
-            )
-            self._variances.append((variance, live))
-            if not last:
-                self._note(x, live)
-                x = relu(x)
-        return x
+        conv = CONV_OPS[op]
+        first, last = conv.stages[0], conv.stages[-1]
+
+        def run(x: jax.Array, params: Params, weight: jax.Array) -> jax.Array:
+            for stage in conv.stages:
+                here = params[f"stage_{stage}"]
+                step = stride if stage == first else 1
+                window = Window(conv.kernel, self._batch, step, conv.dilation)
+                factor = weight if stage == last else jnp.ones_like(weight)
+                x = self._conv_norm(
+                    x, here["depthwise"], here["pointwise"], here, factor, weight, window
+                )
+                if stage != last:
+                    self._note(x, (weight > 0).astype(float))
+                    x = relu(x)
+            return x
+
+        return run
 
     def _halve(self, x: jax.Array, params: Params, weight: jax.Array) -> jax.Array:
         """Factorised reduction of N edges, weighted, from phases of what they read.
@@ -333,17 +396,34 @@ class _Forward:
         are one of both their inputs, with blocks of zeros.
         """
         both = jnp.concatenate([x[:, :, 0], x[:, :, -1]], axis=1)
-        even_kernel, odd_kernel = params["pointwise_even"], params["pointwise_odd"]
-        widths = even_kernel.shape[-1], odd_kernel.shape[-1]
-        upper = jnp.pad(even_kernel, ((0, 0), (0, 0), (0, widths[1])))
-        lower = jnp.pad(odd_kernel, ((0, 0), (0, 0), (widths[0], 0)))
+        even, odd = params["pointwise_even"], params["pointwise_odd"]
+        upper = jnp.pad(even, ((0, 0), (0, 0), (0, odd.shape[-1])))
+        lower = jnp.pad(odd, ((0, 0), (0, 0), (even.shape[-1], 0)))
+        kernel = jnp.concatenate([upper, lower], axis=1)
+        window = Window(1, self._batch)
+        return self._conv_norm(both, None, kernel, params, weight, weight, window)
+
+    def _pointwise(self, x: jax.Array, params: Params) -> jax.Array:
+        """1x1 convolution and normalisation, `[1, C, ...] -> [D, ...]`."""
+        one = jax.tree.map(lambda p: p[None], dict(params))
+        kernel, ones = one["kernel"], jnp.ones(1)
+        window = Window(1, self._batch)
+        return self._conv_norm(x, None, kernel, one, 1.0, ones, window)[0]
+
+    def _conv_norm(
+        self,
+        x: jax.Array,
+        depthwise: jax.Array | None,
+        pointwise: jax.Array,
+        norm: Params,
+        factor: jax.Array | float,
+        weight: jax.Array,
+        window: Window,
+    ) -> jax.Array:
+        """`conv_norm` times a factor for each edge; notes variances of those alive."""
+        scale, shift = self._affine(norm, factor)
         y, variance = conv_norm(
-            both,
-            None,
-            jnp.concatenate([upper, lower], axis=1),
-            *self._affine(params, weight[:, None]),
-            batch=self._batch,
-            norm=self._norm,
+            x, depthwise, pointwise, scale, shift, window, self._norm
         )
         self._variances.append((variance, (weight > 0).astype(float)))
         return y
@@ -355,25 +435,9 @@ class _Forward:
         scale, shift = params["scale"], params["shift"]
         if self._norm == "identity":
             scale, shift = jnp.ones_like(scale), jnp.zeros_like(shift)
+        if not isinstance(factor, float):
+            factor = factor[:, None]
         return scale * factor, shift * factor
-
-    def _preprocess(self, x: jax.Array, params: Params) -> jax.Array:
-        """ReLU, 1x1 convolution and normalisation."""
-        self._note(x[None], jnp.ones(1))
-        return self._pointwise(relu(x)[None], params)
-
-    def _pointwise(self, x: jax.Array, params: Params) -> jax.Array:
-        """1x1 convolution and normalisation, `[1, C, ...] -> [D, ...]`."""
-        y, variance = conv_norm(
-            x,
-            None,
-            params["kernel"][None],
-            *self._affine(jax.tree.map(lambda p: p[None], dict(params)), 1.0),
-            batch=self._batch,
-            norm=self._norm,
-        )
-        self._variances.append((variance, jnp.ones(1)))
-        return y[0]
 
     def _note(self, x: jax.Array, count: jax.Array) -> None:
         """Notes what N ReLUs receive, `[N, C, H, W * B]`, and how many receive it."""
@@ -381,7 +445,7 @@ class _Forward:
         self._relu_inputs.append((jnp.moveaxis(images, -1, 1), count))
 
 
-def _split(params: Params, counts: list[int]) -> list[Any]:
+def _by_source(params: Params, counts: list[int]) -> list[Any]:
     """Parameters of the edges that leave each state, from those of all edges."""
     leaves, tree = jax.tree.flatten(params)
     parts: list[list[jax.Array]] = [[] for _ in counts]
@@ -391,3 +455,59 @@ def _split(params: Params, counts: list[int]) -> list[Any]:
         for part, rows in zip(parts, lax.split(leaf, sizes), strict=True):
             part.append(rows)
     return [jax.tree.unflatten(tree, part) for part in parts]
+
+
+def _array(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _with_norm(
+    size: tuple[int, ...], **kernels: tuple[int, ...]
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of kernels by name and of a normalisation behind them."""
+    shapes = {name: _array(*shape) for name, shape in kernels.items()}
+    return {**shapes, "scale": _array(*size), "shift": _array(*size)}
+
+
+def _operation_shapes(cell: CellSpec, channels: int, halves: bool) -> dict[str, Any]:
+    """Shapes of the parameters of a cell's operations, by their names."""
+    edges = len(cell.edges)
+    params: dict[str, Any] = {}
+    for op in cell.ops:
+        if op in CONV_OPS:
+            k = CONV_OPS[op].kernel
+            params[op] = {
+                f"stage_{stage}": _with_norm(
+                    (edges, channels),
+                    depthwise=(edges, k, k, channels),
+                    pointwise=(edges, channels, channels),
+                )
+                for stage in CONV_OPS[op].stages
+            }
+        elif op == SKIP and halves:
+            halved = sum(source < cell.num_inputs for source, _ in cell.edges)
+            half = channels // 2
+            params[op] = _with_norm(
+                (halved, channels),
+                pointwise_even=(halved, channels, half),
+                pointwise_odd=(halved, channels, channels - half),
+            )
+    return params
+
+
+def _kaiming_fan_out(
+    key: jax.Array, name: str, shape: jax.ShapeDtypeStruct
+) -> jax.Array:
+    """N(0, 2 / fan out) for a weight; the constants of normalisations and biases.
+
+    PyTorch's fan out is the first axis of its weight times the pixels of the kernel:
+    for a depthwise convolution, too, all its channels.
+    """
+    if name in ("scale", "shift", "bias"):
+        return jnp.full(shape.shape, float(name == "scale"), shape.dtype)
+    fan_out = shape.shape[-1]
+    if name == "depthwise":
+        fan_out *= shape.shape[-3] * shape.shape[-2]
+    elif len(shape.shape) == 4:  # the stem's
+        fan_out *= shape.shape[0] * shape.shape[1]
+    return jax.random.normal(key, shape.shape, shape.dtype) * (2 / fan_out) ** 0.5
