@@ -84,15 +84,12 @@ def nwot(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return jnp.where(agree, -jnp.inf, log_det + kernel.shape[0] * jnp.log(scale))
 
 
-NWOT = register_proxy(
+register_proxy(
     Proxy(
         "nwot",
         nwot,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="data",
+        title="NWOT",
+        cost="1 forward pass",
         reference="arXiv 2006.04647, equations 2 and 3",
         needs=("relu_inputs",),
         intermediate="observed",

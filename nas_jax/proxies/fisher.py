@@ -60,15 +60,14 @@ def fisher(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return fisher_of_gates(gates, gradients)
 
 
-FISHER = register_proxy(
+register_proxy(
     Proxy(
         "fisher",
         fisher,
-        higher_is_better=True,
+        title="Fisher",
+        cost="1 forward and backward pass",
         needs_labels=True,
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="arXiv 1801.05787; arXiv 1906.04113; arXiv 2101.08134, equation 2",
         needs=("channels", "logits"),
         intermediate="channel_gradient",

@@ -102,54 +102,51 @@ def grasp(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     )
 
 
-GRAD_NORM = register_proxy(
+register_proxy(
     Proxy(
         "grad_norm",
         grad_norm,
-        higher_is_better=True,
+        title="gradient norm",
+        cost="1 forward and backward pass",
         needs_labels=True,
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="arXiv 2101.08134, section 3.1",
         intermediate="loss_gradient",
     )
 )
-SNIP = register_proxy(
+register_proxy(
     Proxy(
         "snip",
         snip,
-        higher_is_better=True,
+        title="SNIP",
+        cost="1 forward and backward pass",
         needs_labels=True,
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="arXiv 1810.02340, equation 4; arXiv 2101.08134, equation 1",
         intermediate="loss_gradient",
     )
 )
-PLAIN = register_proxy(
+register_proxy(
     Proxy(
         "plain",
         plain,
+        title="plain",
+        cost="1 forward and backward pass",
         higher_is_better=False,
         needs_labels=True,
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="Mozer and Smolensky 1989; arXiv 2210.03230",
         intermediate="loss_gradient",
     )
 )
-GRASP = register_proxy(
+register_proxy(
     Proxy(
         "grasp",
         grasp,
-        higher_is_better=True,
+        title="GraSP",
+        cost="3 forward and backward passes",
         needs_labels=True,
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="arXiv 2002.07376, S(-theta); arXiv 2101.08134, equation 1",
         intermediate="loss_gradient",
     )

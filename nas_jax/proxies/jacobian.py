@@ -114,29 +114,26 @@ def epe_nas(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return per_class_score(correlations, batch.labels, shape[-1])
 
 
-JACOV = register_proxy(
+register_proxy(
     Proxy(
         "jacov",
         jacov,
-        higher_is_better=True,
-        needs_labels=False,
+        title="Jacobian covariance",
+        cost="1 forward and 2 backward passes",
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="arXiv 2006.04647v1, score of the correlation matrix",
         intermediate="input_gradient",
         compares_images=True,
     )
 )
-EPE_NAS = register_proxy(
+register_proxy(
     Proxy(
         "epe_nas",
         epe_nas,
-        higher_is_better=True,
+        title="EPE-NAS",
+        cost="1 forward and 2 backward passes",
         needs_labels=True,
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="arXiv 2102.08099, section 3",
         intermediate="input_gradient",
         compares_images=True,

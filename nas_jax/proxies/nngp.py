@@ -106,41 +106,43 @@ def nngp_lga(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return label_alignment(gram(logits), batch.labels)
 
 
-NNGP_FROBENIUS = register_proxy(
-    Proxy(
-        "nngp_frobenius",
-        nngp_frobenius,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="data",
-        reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
-        intermediate="logits",
-        compares_images=True,
+_KERNEL = Proxy(
+    "nngp_frobenius",
+    nngp_frobenius,
+    title="NNGP, Frobenius norm",
+    cost="1 forward pass",
+    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
+    intermediate="logits",
+    compares_images=True,
+)
+register_proxy(_KERNEL)
+register_proxy(
+    dataclasses.replace(
+        _KERNEL, name="nngp_mean", score=nngp_mean, title="NNGP, mean"
     )
 )
-NNGP_MEAN = register_proxy(
-    dataclasses.replace(NNGP_FROBENIUS, name="nngp_mean", score=nngp_mean)
-)
-NNGP_COND = register_proxy(
-    dataclasses.replace(NNGP_FROBENIUS, name="nngp_cond", score=nngp_cond)
-)
-NNGP_LGA = register_proxy(
+register_proxy(
     dataclasses.replace(
-        NNGP_FROBENIUS,
+        _KERNEL, name="nngp_cond", score=nngp_cond, title="NNGP, condition number"
+    )
+)
+register_proxy(
+    dataclasses.replace(
+        _KERNEL,
         name="nngp_lga",
         score=nngp_lga,
+        title="NNGP, label alignment",
         higher_is_better=False,
         needs_labels=True,
         reference="ETE-NAS (ICASSP 2023); arXiv 2203.14577, label-gradient alignment",
     )
 )
-NNGP_EIGEN = register_proxy(
+register_proxy(
     dataclasses.replace(
-        NNGP_FROBENIUS,
+        _KERNEL,
         name="nngp_eigen",
         score=nngp_eigen,
+        title="NNGP, eigenvalue score",
         needs=("features",),
         intermediate="observed",
     )

@@ -82,29 +82,26 @@ def ntk_eigen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
     return eigenvalue_score(eigenvalues, NTK_EPSILON)
 
 
-NTK_COND = register_proxy(
+register_proxy(
     Proxy(
         "ntk_cond",
         ntk_cond,
+        title="NTK, condition number",
+        cost="1 forward pass, a backward pass an image",
         higher_is_better=False,
-        needs_labels=False,
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="arXiv 2102.11535, section 3.1.1",
         intermediate="weight_gradients",
         compares_images=True,
     )
 )
-NTK_EIGEN = register_proxy(
+register_proxy(
     Proxy(
         "ntk_eigen",
         ntk_eigen,
-        higher_is_better=True,
-        needs_labels=False,
+        title="NTK, eigenvalue score",
+        cost="1 forward pass, a backward pass an image",
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="ETE-NAS (ICASSP 2023), eigenvalue score; arXiv 2102.11535",
         intermediate="weight_gradients",
         compares_images=True,

@@ -62,51 +62,43 @@ def sep_convs(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
     return sum(present, jnp.zeros((), float))
 
 
-PARAMS = register_proxy(
+register_proxy(
     Proxy(
         "params",
         params,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
+        title="parameters",
+        cost="nothing is run",
         input_kind="none",
         reference="baseline of arXiv 2101.08134",
     )
 )
-FLOPS = register_proxy(
+register_proxy(
     Proxy(
         "flops",
         flops,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
+        title="multiply-accumulates",
+        cost="nothing is run",
         input_kind="none",
         reference="baseline of arXiv 2210.03230",
         needs=("macs",),
     )
 )
-L2_NORM = register_proxy(
+register_proxy(
     Proxy(
         "l2_norm",
         l2_norm,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
+        title="L2 norm",
+        cost="nothing is run",
         input_kind="none",
         reference="baseline of arXiv 2210.03230",
     )
 )
-SEP_CONVS = register_proxy(
+register_proxy(
     Proxy(
         "sep_convs",
         sep_convs,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
+        title="separable convolutions",
+        cost="nothing is run",
         input_kind="none",
         reference="baseline of arXiv 2404.16551",
         needs=("operations",),

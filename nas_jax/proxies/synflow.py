@@ -65,12 +65,12 @@ def logsynflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Arra
     )
 
 
-SYNFLOW = register_proxy(
+register_proxy(
     Proxy(
         "synflow",
         synflow,
-        higher_is_better=True,
-        needs_labels=False,
+        title="SynFlow",
+        cost="1 forward and backward pass of one image",
         needs_gradient=True,
         norm="identity",
         input_kind="ones",
@@ -79,12 +79,12 @@ SYNFLOW = register_proxy(
         float64=True,
     )
 )
-LOGSYNFLOW = register_proxy(
+register_proxy(
     Proxy(
         "logsynflow",
         logsynflow,
-        higher_is_better=True,
-        needs_labels=False,
+        title="LogSynflow",
+        cost="1 forward and backward pass of one image",
         needs_gradient=True,
         norm="identity",
         input_kind="ones",

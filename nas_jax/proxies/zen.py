@@ -85,14 +85,12 @@ def zen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     )
 
 
-ZEN = register_proxy(
+register_proxy(
     Proxy(
         "zen",
         zen,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
+        title="Zen-Score",
+        cost="2 forward passes",
         input_kind="noise",
         reference="arXiv 2102.01063, algorithm 1",
         needs=("feature_map", "variances"),

@@ -67,15 +67,14 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     )
 
 
-ZICO = register_proxy(
+register_proxy(
     Proxy(
         "zico",
         zico,
-        higher_is_better=True,
+        title="ZiCo",
+        cost="2 forward and backward passes of half a batch",
         needs_labels=True,
         needs_gradient=True,
-        norm="batch",
-        input_kind="data",
         reference="arXiv 2301.11300, definition of ZiCo",
         intermediate="half_gradients",
     )
