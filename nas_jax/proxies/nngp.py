@@ -117,9 +117,7 @@ _KERNEL = Proxy(
 )
 register_proxy(_KERNEL)
 register_proxy(
-    dataclasses.replace(
-        _KERNEL, name="nngp_mean", score=nngp_mean, title="NNGP, mean"
-    )
+    dataclasses.replace(_KERNEL, name="nngp_mean", score=nngp_mean, title="NNGP, mean")
 )
 register_proxy(
     dataclasses.replace(

@@ -81,8 +81,8 @@ def register_proxy(proxy: Proxy) -> Proxy:
     """
     if not isinstance(proxy, Proxy):
         raise ConfigError(
-            f"{proxy!r} is no Proxy; register Proxy(name, function, ...), whose function "
-            "takes a network, a batch and a key"
+            f"{proxy!r} is no Proxy; register Proxy(name, function, ...), whose "
+            "function takes a network, a batch and a key"
         )
     if not proxy.name or proxy.name in _REGISTRY:
         why = "is registered already" if proxy.name else "is no name"

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import get_proxy
-from nas_jax.pruning.candidates import Live, removable
+from nas_jax.pruning.candidates import Live, Operation, removable
 from nas_jax.pruning.rankers import GetBatch, Ranker, RankerScores
 from nas_jax.pruning.result import (
     PruneResult,
@@ -124,11 +124,7 @@ def prune(
         )
         fits = step_bytes(left.drop(dropped)) <= budget
         if target.step_bytes and (fits or number + 1 == len(schedule)):
-
-            def needs(count: int, left: SpaceMask = left) -> int:
-                return step_bytes(left.drop(dropped[:count]))
-
-            dropped = dropped[: shortest_that_fits(len(dropped), needs, budget)]
+            dropped = dropped[: _fewest(left, dropped, step_bytes, budget)]
         left = left.drop(dropped)
         finished.append(ScoredRound(operations, importance, left))
         warnings += warnings_of(finished[-1], names, number + 1)
@@ -154,6 +150,18 @@ def prune(
         scoring.compile_seconds,
         scoring.seconds,
         scoring.peak_bytes,
+    )
+
+
+def _fewest(
+    mask: SpaceMask,
+    dropped: Sequence[Operation],
+    step_bytes: Callable[[SpaceMask], int],
+    budget: int,
+) -> int:
+    """How many of the drops, in their order, a budget takes."""
+    return shortest_that_fits(
+        len(dropped), lambda count: step_bytes(mask.drop(dropped[:count])), budget
     )
 
 

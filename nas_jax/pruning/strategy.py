@@ -136,7 +136,9 @@ def scoring_options(batch_size: Any, repeats: int) -> tuple[Option, ...]:
     """The options of every strategy that scores the supernet, with two defaults."""
     return (
         Option("channels", "the search's usual", "first channels of what is scored"),
-        Option("layers", "the search's usual", "its cells; of a stage in NAS-Bench-201"),
+        Option(
+            "layers", "the search's usual", "its cells; of a stage in NAS-Bench-201"
+        ),
         Option("batch_size", batch_size, "images in a batch"),
         Option("repeats", repeats, "weights and batches that a score is averaged over"),
     )

@@ -16,12 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.networks.thin_darts import ThinDarts
+from nas_jax.contrib.te_nas import ThinDarts, scored_thin
 from nas_jax.proxies import Batch
 from nas_jax.proxies.ntk import weight_gradients
 from nas_jax.proxies.regions import count_regions
 from nas_jax.proxies.spectrum import condition_number
-from nas_jax.pruning.thin import scored_thin
 from nas_jax.spaces import NONE, SpaceMask, darts_space
 
 torch = pytest.importorskip(

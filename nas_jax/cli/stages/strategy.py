@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import nas_jax.contrib  # noqa: F401  (registers its strategies)
 from nas_jax import pruning
 from nas_jax.config import PruneConfig
 from nas_jax.errors import ConfigError
 from nas_jax.memory import find_target, parse_bytes, require_compiler
 from nas_jax.spaces import SearchSpace
-
-_OPTIONS = [field.name for field in dataclasses.fields(pruning.Options)]
 
 
 def get_strategy(config: PruneConfig, space: SearchSpace) -> pruning.Strategy:
@@ -19,7 +18,9 @@ def get_strategy(config: PruneConfig, space: SearchSpace) -> pruning.Strategy:
     Raises:
         ConfigError: An unknown proxy, or an option that the strategy does not have.
     """
-    options = pruning.Options(**{name: getattr(config, name) for name in _OPTIONS})
+    fields = dataclasses.asdict(config)
+    known = {o.name for s in pruning.STRATEGIES.values() for o in s.options}
+    options = {name: value for name, value in fields.items() if name in known}
     return pruning.get_strategy(config.strategy, space, options)
 
 

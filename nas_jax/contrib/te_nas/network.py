@@ -38,6 +38,7 @@ from nas_jax.errors import ConfigError
 from nas_jax.networks import init_variables, mixture_weights, zero_alphas
 from nas_jax.networks.layers import BATCH_NORM_EPSILON, Norm
 from nas_jax.networks.operations import CONV_OPS
+from nas_jax.networks.supernet import check_weights
 from nas_jax.proxies import Observed, ScoredNetwork
 from nas_jax.spaces import CellSpec, SearchSpace, SpaceMask
 
@@ -170,7 +171,11 @@ class ThinDarts:
             weights: Weights of the operations by cell name, `[edges, operations]`,
                 zero for what is not alive.
             norm: What batch normalisation does.
+
+        Raises:
+            MaskError: The weights are none of the space's, see `check_weights`.
         """
+        check_weights(weights, SpaceMask.full(self.space).arrays())
         forward = _Forward(len(images), norm)
         x = jnp.transpose(images, (3, 1, 2, 0))
         x = x.reshape(*x.shape[:2], -1)
@@ -380,7 +385,13 @@ class _Forward:
                 window = Window(conv.kernel, self._batch, step, conv.dilation)
                 factor = weight if stage == last else jnp.ones_like(weight)
                 x = self._conv_norm(
-                    x, here["depthwise"], here["pointwise"], here, factor, weight, window
+                    x,
+                    here["depthwise"],
+                    here["pointwise"],
+                    here,
+                    factor,
+                    weight,
+                    window,
                 )
                 if stage != last:
                     self._note(x, (weight > 0).astype(float))

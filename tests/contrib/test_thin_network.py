@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.errors import ConfigError
-from nas_jax.networks.thin_darts import ThinDarts, edges_by_source
+from nas_jax.contrib.te_nas.network import ThinDarts, edges_by_source
+from nas_jax.errors import ConfigError, MaskError
 from nas_jax.spaces import SearchSpace, darts_space, nasbench201_space
-from tests.networks import thin_reference
+from tests.contrib import thin_reference
 
 SPACE = darts_space(2)
 # Both pools, and a convolution of each kind and size.
@@ -140,6 +140,14 @@ def test_kaiming_weights_have_the_variance_of_their_fan_out() -> None:
     dense = params["classifier"]["kernel"]
     assert np.std(dense) == pytest.approx((2 / 100) ** 0.5, rel=0.1)
     assert (params["last"]["scale"] == 1).all() and (params["last"]["shift"] == 0).all()
+
+
+def test_weights_that_are_none() -> None:
+    network = ThinDarts(SPACE, 4)
+    params = network.init(jax.random.key(0), 3)
+    ones = {c.name: np.ones((len(c.edges), len(c.ops))) for c in SPACE.cells}
+    with pytest.raises(MaskError, match="edge 0, .*add up to 1"):
+        network.observed(params, jnp.zeros((2, 8, 8, 3)), ones, "batch")
 
 
 def test_another_kind_of_space_is_refused() -> None:
