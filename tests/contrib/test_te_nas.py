@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.contrib.te_nas import ThinDarts, ThinNetwork, scored_thin
+from nas_jax.contrib.te_nas import ThinDarts, ThinNetwork
 from nas_jax.contrib.te_nas.te_nas import TE_NAS_REGIONS
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import Batch, get_proxy
@@ -19,6 +19,7 @@ from nas_jax.spaces import SearchSpace, SpaceMask, darts_space, nasbench201_spac
 OPS = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
 MASK = SpaceMask.full(darts_space(1, OPS))
 NETWORK = ThinDarts(MASK.space, 3)
+SHAPE = (8, 8, 3)
 IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype(np.float32)
 BATCH = Batch(jnp.asarray(IMAGES), jnp.arange(6) % 3)
 
@@ -29,7 +30,7 @@ def batches(number: int, size: int) -> Batch:
 
 
 def test_live_layers_are_those_of_the_edges() -> None:
-    params = NETWORK.init(jax.random.key(0), 3)
+    params = NETWORK.init(jax.random.key(0), SHAPE)
     live = MASK.drop([("reduce", 1, "skip_connect"), ("normal", 0, "sep_conv_3x3")])
     weights = {k: v / v.sum(1, keepdims=True) for k, v in live.arrays().items()}
     layers = NETWORK.live_layers(params, weights)
@@ -41,10 +42,10 @@ def test_live_layers_are_those_of_the_edges() -> None:
 
 
 def test_rows_side_by_side_give_the_same_kernel() -> None:
-    params = NETWORK.init(jax.random.key(0), 3)
+    params = NETWORK.init(jax.random.key(0), SHAPE)
 
     def score(params: Any, rows: int) -> jax.Array:
-        network = scored_thin(NETWORK, params, MASK.arrays())
+        network = NETWORK.scored(params, MASK.arrays())
         assert network.rows_at_once > 1
         changed = dataclasses.replace(network, rows_at_once=rows)
         return get_proxy("ntk_eigen").score(changed, BATCH, jax.random.key(0))
@@ -56,7 +57,7 @@ def test_rows_side_by_side_give_the_same_kernel() -> None:
 def test_a_dead_operation_is_as_good_as_none() -> None:
     # The same parameters in a space without skips: their edges' weights are halves.
     small = darts_space(1, ("max_pool_3x3", "sep_conv_3x3"))
-    params = NETWORK.init(jax.random.key(0), 3)
+    params = NETWORK.init(jax.random.key(0), SHAPE)
     fewer = dict(params)
     fewer["reduce"] = {k: v for k, v in params["reduce"].items() if k != "skip_connect"}
     live = MASK.drop(
@@ -64,7 +65,7 @@ def test_a_dead_operation_is_as_good_as_none() -> None:
     )
 
     def scores(network: ThinDarts, params: Any, live: Any) -> jax.Array:
-        scored = scored_thin(network, params, live)
+        scored = network.scored(params, live)
         layers = sum(jnp.sum(layer) for layer in jax.tree.leaves(scored.live))
         names = ("ntk_cond", "nwot", "nngp_mean")
         key = jax.random.key(0)
@@ -80,12 +81,12 @@ def test_a_dead_operation_is_as_good_as_none() -> None:
 
 def test_regions_tell_candidates_apart() -> None:
     bare = ThinDarts(MASK.space, 3, stem=False)
-    params = bare.init(jax.random.key(0), 1)
+    params = bare.init(jax.random.key(0), SHAPE)
     live = leave_one_out(MASK, [("normal", 0, "sep_conv_3x3")])
 
     @jax.jit
     def count(live: dict[str, jax.Array]) -> jax.Array:
-        network = scored_thin(bare, params, live)
+        network = bare.scored(params, live)
         return TE_NAS_REGIONS.score(network, BATCH, jax.random.key(0))
 
     whole, without = (float(count({k: v[i] for k, v in live.items()})) for i in (0, 1))

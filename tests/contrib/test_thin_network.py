@@ -82,7 +82,7 @@ def test_equal_to_the_plain_network(
 
 def test_what_it_tells() -> None:
     network = ThinDarts(SPACE, 4)
-    params = network.init(jax.random.key(0), 3)
+    params = network.init(jax.random.key(0), (8, 8, 3))
     images = jnp.asarray(
         np.random.default_rng(0).normal(size=(5, 8, 8, 3)), jnp.float32
     )
@@ -128,10 +128,8 @@ def test_edges_are_stacked_by_source() -> None:
 
 
 def test_kaiming_weights_have_the_variance_of_their_fan_out() -> None:
-    network = ThinDarts(darts_space(1), 100, channels=16)
-    params = jax.jit(lambda key: network.init(key, 3, "kaiming_normal_fan_out"))(
-        jax.random.key(0)
-    )
+    network = ThinDarts(darts_space(1), 100, 16, True, "kaiming_normal_fan_out")
+    params = jax.jit(lambda key: network.init(key, (8, 8, 3)))(jax.random.key(0))
     stem = params["stem"]["kernel"]
     assert np.std(stem) == pytest.approx((2 / (9 * 16)) ** 0.5, rel=0.1)
     # PyTorch counts all channels of a depthwise convolution.
@@ -144,7 +142,7 @@ def test_kaiming_weights_have_the_variance_of_their_fan_out() -> None:
 
 def test_weights_that_are_none() -> None:
     network = ThinDarts(SPACE, 4)
-    params = network.init(jax.random.key(0), 3)
+    params = network.init(jax.random.key(0), (8, 8, 3))
     ones = {c.name: np.ones((len(c.edges), len(c.ops))) for c in SPACE.cells}
     with pytest.raises(MaskError, match="edge 0, .*add up to 1"):
         network.observed(params, jnp.zeros((2, 8, 8, 3)), ones, "batch")

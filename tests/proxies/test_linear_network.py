@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.contrib.te_nas import ThinDarts, scored_thin
+from nas_jax.contrib.te_nas import ThinDarts
 from nas_jax.networks import (
     NasBench201Supernet,
     Supernet,
@@ -260,7 +260,7 @@ def test_thin_network(monkeypatch: pytest.MonkeyPatch) -> None:
     live = live_of(SPACE, ("normal", 0, "sep_conv_3x3"), ("reduce", 3, "skip_connect"))
     weights = even(SPACE, live)
     check(
-        scored_thin(network, params, live),
+        network.scored(params, live),
         lambda p: thin_reference.logits(SPACE, p, jnp.asarray(ONES), weights),
         params,
     )

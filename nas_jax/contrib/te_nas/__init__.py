@@ -6,7 +6,7 @@ layers.py               its layers: quick with few channels and many cotangents
 """
 
 from nas_jax.contrib.te_nas.ete_nas import ete_nas
-from nas_jax.contrib.te_nas.network import ThinDarts, ThinNetwork, scored_thin
+from nas_jax.contrib.te_nas.network import ThinDarts, ThinNetwork
 from nas_jax.contrib.te_nas.te_nas import te_nas
 
-__all__ = ["ThinDarts", "ThinNetwork", "ete_nas", "scored_thin", "te_nas"]
+__all__ = ["ThinDarts", "ThinNetwork", "ete_nas", "te_nas"]

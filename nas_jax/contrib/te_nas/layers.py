@@ -312,14 +312,15 @@ def _view(x: jax.Array, batch: int, border: Border, place: Place) -> jax.Array:
     return x[..., rows, columns]
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def conv_norm(
+    window: Window,
+    norm: Norm,
     x: jax.Array,
     depthwise: jax.Array | None,
     pointwise: jax.Array,
     scale: jax.Array,
     shift: jax.Array,
-    window: Window,
-    norm: Norm,
 ) -> tuple[jax.Array, jax.Array]:
     """Depthwise convolution, 1x1 convolution and batch normalisation of N edges.
 
@@ -330,30 +331,23 @@ def conv_norm(
     matrix product for all sums over pixels and one pass over the cotangent.
 
     Args:
+        window: The depthwise convolution's; of one tap for a 1x1 convolution alone.
+        norm: What normalisation does; "identity" scales and shifts alone.
         x: `[N, C, H, W * B]`, or `[1, C, H, W * B]` for edges that share their input;
             its phases (see `split`) for a stride of 2.
-        depthwise: `[N, k, k, C]`; None for a 1x1 convolution, with a window of 1.
+        depthwise: `[N, k, k, C]`; None for a 1x1 convolution alone.
         pointwise: `[N, C, D]`.
         scale: `[N, D]`.
         shift: `[N, D]`.
-        window: The depthwise convolution's.
-        norm: What normalisation does; "identity" scales and shifts alone.
 
     Returns:
         y `[N, D, ceil(H / stride), ceil(W / stride) * B]`, and the variances `[N, D]`
         of z, through which no gradient flows.
     """
-    y, variance = _conv_norm((window, norm), x, depthwise, pointwise, scale, shift)
-    return y, lax.stop_gradient(variance)
+    return _conv_norm_fwd(window, norm, x, depthwise, pointwise, scale, shift)[0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _conv_norm(how, x, depthwise, pointwise, scale, shift):  # type: ignore[no-untyped-def]
-    return _conv_norm_fwd(how, x, depthwise, pointwise, scale, shift)[0]
-
-
-def _conv_norm_fwd(how, x, depthwise, pointwise, scale, shift):  # type: ignore[no-untyped-def]
-    window, norm = how
+def _conv_norm_fwd(window, norm, x, depthwise, pointwise, scale, shift):  # type: ignore[no-untyped-def]
     z = x if depthwise is None else convolve(x, depthwise, window)
     z = separately(mix_channels, z, pointwise)
     mean = jnp.mean(z, (2, 3))
@@ -368,14 +362,13 @@ def _conv_norm_fwd(how, x, depthwise, pointwise, scale, shift):  # type: ignore[
     return (y, variance), (x, depthwise, pointwise, scale, unit, mean, rate)
 
 
-def _conv_norm_bwd(how, saved, cotangents):  # type: ignore[no-untyped-def]
+def _conv_norm_bwd(window, norm, saved, cotangents):  # type: ignore[no-untyped-def]
     """Cotangents of the inputs from y, the cotangent of the output.
 
     That of z is scale / deviation * (y - mean y - u mean(u y)), u being the normalised
     z, and z is linear in the shifted copies of x. So all sums over pixels follow from
     those of y times the shifted copies.
     """
-    window, norm = how
     x, depthwise, pointwise, scale, unit, mean, rate = saved
     y = cotangents[0]
     pixels = math.prod(y.shape[2:])
@@ -405,7 +398,7 @@ def _conv_norm_bwd(how, saved, cotangents):  # type: ignore[no-untyped-def]
     return x_bar, depthwise_bar, pointwise_bar, scale_bar, shift_bar
 
 
-_conv_norm.defvjp(_conv_norm_fwd, _conv_norm_bwd)
+conv_norm.defvjp(_conv_norm_fwd, _conv_norm_bwd)
 
 
 def _tap(statistics: jax.Array) -> jax.Array:

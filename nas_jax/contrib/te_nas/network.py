@@ -72,7 +72,9 @@ class ThinDarts:
         num_classes: Number of logits.
         channels: C; TE-NAS has 1.
         stem: Whether a 3x3 convolution precedes the cells. Without, the cells read the
-            images, as TE-NAS has it where it counts linear regions.
+            images, as TE-NAS has it where it counts linear regions: of one channel.
+        initialisation: PyTorch's default, which TE-NAS runs with, or He's normal
+            distribution by fan out (arXiv 1502.01852, section 2.2), as in ETE-NAS.
 
     Raises:
         ConfigError: If the space has other cells or operations than that.
@@ -82,6 +84,7 @@ class ThinDarts:
     num_classes: int
     channels: int = 1
     stem: bool = True
+    initialisation: Initialisation = "default"
 
     def __post_init__(self) -> None:
         cells = self.space.cells
@@ -130,22 +133,10 @@ class ThinDarts:
         }
         return params
 
-    def init(
-        self,
-        key: jax.Array,
-        image_channels: int,
-        initialisation: Initialisation = "default",
-    ) -> dict[str, Any]:
-        """Initial parameters, float32; see `abstract`. Biases are 0.
-
-        Args:
-            key: A typed PRNG key.
-            image_channels: Channels of the images.
-            initialisation: PyTorch's default, which TE-NAS runs with, or He's normal
-                distribution by fan out (arXiv 1502.01852, section 2.2), as in ETE-NAS.
-        """
-        shapes = self.abstract(image_channels)
-        if initialisation == "default":
+    def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+        """Initial parameters for images of a shape, float32. Biases are 0."""
+        shapes = self.abstract(image_shape[-1] if self.stem else 1)
+        if self.initialisation == "default":
             return init_variables(key, shapes)
         paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
         keys = jax.random.split(key, len(paths))
@@ -155,6 +146,33 @@ class ThinDarts:
         ]
         params: dict[str, Any] = jax.tree_util.tree_unflatten(tree, values)
         return params
+
+    def scored(
+        self, params: Any, live: Mapping[str, jax.Array | np.ndarray]
+    ) -> ScoredNetwork:
+        """The candidate that keeps the live operations, as proxies see it.
+
+        All live operations of an edge weigh the same.
+
+        Args:
+            params: Its parameters, shared by all candidates.
+            live: 0/1 arrays `[edges, operations]` by cell name; may be traced.
+        """
+        weights = mixture_weights(zero_alphas(self.space), live)
+
+        def observe(
+            params: Any, images: jax.Array, *, norm: Any, gates: Any = None
+        ) -> Observed:
+            assert gates is None, "a thin network does not tell its channels"
+            return self.observed(params, images, weights, norm)
+
+        def logits(params: Any, images: jax.Array, *, norm: Any) -> jax.Array:
+            result = observe(params, images, norm=norm).logits
+            assert result is not None
+            return result
+
+        alive = self.live_layers(params, weights)
+        return ScoredNetwork(logits, params, alive, observe, rows_at_once=ROWS_AT_ONCE)
 
     def observed(
         self,
@@ -210,36 +228,6 @@ class ThinDarts:
         return jax.tree_util.tree_map_with_path(entry, dict(params))
 
 
-def scored_thin(
-    network: ThinDarts, params: Any, live: Mapping[str, jax.Array | np.ndarray]
-) -> ScoredNetwork:
-    """The candidate that keeps the live operations, as proxies see it.
-
-    All live operations of an edge weigh the same. Without a stem, the network reads
-    images of one channel.
-
-    Args:
-        network: The thin network whose operations are the candidates.
-        params: Its parameters, shared by all candidates.
-        live: 0/1 arrays `[edges, operations]` by cell name; may be traced.
-    """
-    weights = mixture_weights(zero_alphas(network.space), live)
-
-    def observe(
-        params: Any, images: jax.Array, *, norm: Any, gates: Any = None
-    ) -> Observed:
-        assert gates is None, "a thin network does not tell its channels"
-        return network.observed(params, images, weights, norm)
-
-    def logits(params: Any, images: jax.Array, *, norm: Any) -> jax.Array:
-        result = observe(params, images, norm=norm).logits
-        assert result is not None
-        return result
-
-    alive = network.live_layers(params, weights)
-    return ScoredNetwork(logits, params, alive, observe, rows_at_once=ROWS_AT_ONCE)
-
-
 @dataclasses.dataclass(frozen=True)
 class ThinNetwork:
     """Builds TE-NAS' thin network of a DARTS space (arXiv 2102.11535), for a `Ranker`.
@@ -254,25 +242,10 @@ class ThinNetwork:
     stem: bool = True
     initialisation: Initialisation = "default"
 
-    def __call__(self, mask: SpaceMask, num_classes: int) -> _Candidates:
+    def __call__(self, mask: SpaceMask, num_classes: int) -> ThinDarts:
         """The thin network of a mask's space; operations not in the mask are dead."""
-        network = ThinDarts(mask.space, num_classes, self.channels, self.stem)
-        return _Candidates(network, self.initialisation)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Candidates:
-    """A `CandidateNetwork`."""
-
-    network: ThinDarts
-    initialisation: Initialisation
-
-    def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> Any:
-        channels = image_shape[-1] if self.network.stem else 1
-        return self.network.init(key, channels, self.initialisation)
-
-    def scored(self, params: Any, live: Mapping[str, Any]) -> ScoredNetwork:
-        return scored_thin(self.network, params, live)
+        own = dataclasses.asdict(self)
+        return ThinDarts(mask.space, num_classes, **own)
 
 
 class _Forward:
@@ -324,7 +297,7 @@ class _Forward:
         """Normalisation, ReLU, mean over the image and a linear layer."""
         mean = jnp.mean(x, (1, 2))
         variance = jnp.mean(jnp.square(x - mean[:, None, None]), (1, 2))
-        scale, shift = self._affine(norm, 1.0)
+        scale, shift = self._affine(norm)
         if self._norm != "identity":
             used = variance if self._norm == "batch" else jnp.ones_like(variance)
             scale = scale * lax.rsqrt(used + BATCH_NORM_EPSILON)
@@ -362,8 +335,11 @@ class _Forward:
             elif op == SKIP and stride == 1:
                 shared.append((weight, x[0]))
             elif op != "none":
-                run = self._halve if op == SKIP else self._convolve(op, stride)
-                sums.append(run(active, params[op], weight))
+                if op == SKIP:
+                    sums.append(self._halve(active, params[op], weight))
+                else:
+                    y = self._convolve(op, active, params[op], weight, stride)
+                    sums.append(y)
                 readers += jnp.sum((weight > 0).astype(float))
         self._note(whole, readers[None])
         if shared:
@@ -372,33 +348,19 @@ class _Forward:
         return unstack(total(sums))
 
     def _convolve(
-        self, op: str, stride: int
-    ) -> Callable[[jax.Array, Params, jax.Array], jax.Array]:
+        self, op: str, x: jax.Array, params: Params, weight: jax.Array, stride: int
+    ) -> jax.Array:
         """Separable convolutions of N edges, weighted, `[N, C, H', W' * B]`."""
         conv = CONV_OPS[op]
-        first, last = conv.stages[0], conv.stages[-1]
-
-        def run(x: jax.Array, params: Params, weight: jax.Array) -> jax.Array:
-            for stage in conv.stages:
-                here = params[f"stage_{stage}"]
-                step = stride if stage == first else 1
-                window = Window(conv.kernel, self._batch, step, conv.dilation)
-                factor = weight if stage == last else jnp.ones_like(weight)
-                x = self._conv_norm(
-                    x,
-                    here["depthwise"],
-                    here["pointwise"],
-                    here,
-                    factor,
-                    weight,
-                    window,
-                )
-                if stage != last:
-                    self._note(x, (weight > 0).astype(float))
-                    x = relu(x)
-            return x
-
-        return run
+        for stage in conv.stages:
+            window = Window(conv.kernel, self._batch, stride, conv.dilation)
+            last = stage == conv.stages[-1]
+            factor = weight if last else None
+            x = self._conv_norm(x, params[f"stage_{stage}"], weight, window, factor)
+            if not last:
+                self._note(x, (weight > 0).astype(float))
+                x, stride = relu(x), 1
+        return x
 
     def _halve(self, x: jax.Array, params: Params, weight: jax.Array) -> jax.Array:
         """Factorised reduction of N edges, weighted, from phases of what they read.
@@ -410,45 +372,39 @@ class _Forward:
         even, odd = params["pointwise_even"], params["pointwise_odd"]
         upper = jnp.pad(even, ((0, 0), (0, 0), (0, odd.shape[-1])))
         lower = jnp.pad(odd, ((0, 0), (0, 0), (even.shape[-1], 0)))
-        kernel = jnp.concatenate([upper, lower], axis=1)
+        whole = {**params, "pointwise": jnp.concatenate([upper, lower], axis=1)}
         window = Window(1, self._batch)
-        return self._conv_norm(both, None, kernel, params, weight, weight, window)
+        return self._conv_norm(both, whole, weight, window, weight)
 
     def _pointwise(self, x: jax.Array, params: Params) -> jax.Array:
         """1x1 convolution and normalisation, `[1, C, ...] -> [D, ...]`."""
-        one = jax.tree.map(lambda p: p[None], dict(params))
-        kernel, ones = one["kernel"], jnp.ones(1)
-        window = Window(1, self._batch)
-        return self._conv_norm(x, None, kernel, one, 1.0, ones, window)[0]
+        own = jax.tree.map(lambda p: p[None], dict(params))
+        own["pointwise"] = own.pop("kernel")
+        return self._conv_norm(x, own, jnp.ones(1), Window(1, self._batch))[0]
 
     def _conv_norm(
         self,
         x: jax.Array,
-        depthwise: jax.Array | None,
-        pointwise: jax.Array,
-        norm: Params,
-        factor: jax.Array | float,
+        params: Params,
         weight: jax.Array,
         window: Window,
+        factor: jax.Array | None = None,
     ) -> jax.Array:
-        """`conv_norm` times a factor for each edge; notes variances of those alive."""
-        scale, shift = self._affine(norm, factor)
-        y, variance = conv_norm(
-            x, depthwise, pointwise, scale, shift, window, self._norm
-        )
+        """`conv_norm`, times a factor for each edge; notes variances of those alive."""
+        scale, shift = self._affine(params)
+        if factor is not None:
+            scale, shift = scale * factor[:, None], shift * factor[:, None]
+        kernels = params.get("depthwise"), params["pointwise"]
+        y, variance = conv_norm(window, self._norm, x, *kernels, scale, shift)
         self._variances.append((variance, (weight > 0).astype(float)))
         return y
 
-    def _affine(
-        self, params: Params, factor: jax.Array | float
-    ) -> tuple[jax.Array, jax.Array]:
-        """Scale and shift of a normalisation, times the weights behind it."""
+    def _affine(self, params: Params) -> tuple[jax.Array, jax.Array]:
+        """Scale and shift of a normalisation."""
         scale, shift = params["scale"], params["shift"]
         if self._norm == "identity":
-            scale, shift = jnp.ones_like(scale), jnp.zeros_like(shift)
-        if not isinstance(factor, float):
-            factor = factor[:, None]
-        return scale * factor, shift * factor
+            return jnp.ones_like(scale), jnp.zeros_like(shift)
+        return scale, shift
 
     def _note(self, x: jax.Array, count: jax.Array) -> None:
         """Notes what N ReLUs receive, `[N, C, H, W * B]`, and how many receive it."""
