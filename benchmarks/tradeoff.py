@@ -28,7 +28,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 from absl import app, flags
 
-import nas_jax.contrib  # noqa: F401  (registers its strategies)
 from benchmarks import tradeoff_run as run
 from benchmarks.files import read_accuracies
 from nas_jax import data

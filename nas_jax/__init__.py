@@ -5,3 +5,6 @@ such as `nas_jax.spaces` or `nas_jax.oneshot`.
 """
 
 __version__ = "0.1.0"
+
+PROVIDERS = ("nas_jax.contrib",)
+"""Modules that register what the core does not know, in the registry's own time."""

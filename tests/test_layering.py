@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "config_rules": set(),
     "contrib": BELOW_PRUNING | {"pruning"},
     "config": BELOW_CLI | {"config_rules"},
-    "cli": BELOW_CLI | {"contrib", "config", "config_rules"},
+    "cli": BELOW_CLI | {"config", "config_rules"},
 }
 
 # Third-party packages with one home, and parts that must stay light.

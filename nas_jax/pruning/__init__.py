@@ -45,6 +45,7 @@ from nas_jax.pruning.strategy import (
     get_strategy,
     register_strategy,
     rounds_of_step,
+    scoring_options,
 )
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "rounds_of_step",
     "sampled",
     "scored_supernet",
+    "scoring_options",
     "step_bytes",
     "sum_of_changes",
     "sum_of_ranks",

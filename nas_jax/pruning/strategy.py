@@ -8,12 +8,14 @@ Checks, help texts and artefacts read all that from here.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from nas_jax import PROVIDERS
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import get_proxy
 from nas_jax.pruning.candidates import Edge, Live, Operation
@@ -170,9 +172,39 @@ class StrategyEntry:
     below_zero: str
     averaged: str
 
+    @property
+    def words(self) -> dict[str, str]:
+        """All that there is to say of its numbers, by attribute, for artefacts."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, str) and name != "name"
+        }
 
-STRATEGIES: dict[str, StrategyEntry] = {}
-"""All strategies by name."""
+
+class _Strategies(Mapping[str, StrategyEntry]):
+    """What is registered; `nas_jax.PROVIDERS` are imported when it is first read."""
+
+    def __init__(self) -> None:
+        self.registered: dict[str, StrategyEntry] = {}
+
+    def _all(self) -> dict[str, StrategyEntry]:
+        for module in PROVIDERS:
+            importlib.import_module(module)
+        return self.registered
+
+    def __getitem__(self, name: str) -> StrategyEntry:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+STRATEGIES = _Strategies()
+"""All strategies by name, read-only; `register_strategy` adds to it."""
 
 _HOW_TO_SCORE = frozenset(option.name for option in scoring_options(0, 0))
 """Options that say nothing to a strategy that scores nothing, and so are not refused:
@@ -196,11 +228,11 @@ def register_strategy(
     Raises:
         ConfigError: The name is taken.
     """
-    if name in STRATEGIES:
+    if name in STRATEGIES.registered:
         raise ConfigError(
             f"a pruning strategy {name!r} is registered already; take another name"
         )
-    STRATEGIES[name] = StrategyEntry(
+    STRATEGIES.registered[name] = StrategyEntry(
         name,
         make,
         tuple(options),
@@ -229,8 +261,7 @@ def get_strategy(
     """
     if name not in STRATEGIES:
         raise ConfigError(
-            f"unknown pruning strategy {name!r}; allowed: {', '.join(STRATEGIES)} (one "
-            "of another package is known once that is imported)"
+            f"unknown pruning strategy {name!r}; allowed: {', '.join(STRATEGIES)}"
         )
     entry = STRATEGIES[name]
     own = [option.name for option in entry.options]

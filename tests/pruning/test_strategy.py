@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-import nas_jax.contrib  # noqa: F401  (its strategies keep the same promises)
 from nas_jax.errors import ConfigError
 from nas_jax.pruning import (
     STRATEGIES,
@@ -172,7 +171,7 @@ def own() -> Iterator[str]:
         "alphabetical", make, options=[Option("last", False, "whether z is best")]
     )
     yield "alphabetical"
-    del STRATEGIES["alphabetical"]
+    del STRATEGIES.registered["alphabetical"]
 
 
 def test_a_strategy_of_ones_own(own: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import nas_jax.contrib  # noqa: F401  (registers its strategies)
 from nas_jax import pruning
 from nas_jax.config import PruneConfig
 from nas_jax.errors import ConfigError
