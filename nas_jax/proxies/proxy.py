@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 
@@ -12,6 +12,8 @@ from nas_jax.errors import ConfigError
 from nas_jax.proxies.network import Batch, NormMode, Observed, ScoredNetwork
 
 ProxyFn = Callable[[ScoredNetwork, Batch, jax.Array], jax.Array]
+Facts = dict[str, Any]
+"""What several proxies have in common, by the field of `Proxy`."""
 InputKind = Literal["data", "ones", "noise", "none"]
 T = TypeVar("T")
 
@@ -94,6 +96,16 @@ def register_proxy(proxy: Proxy) -> Proxy:
         )
     _REGISTRY[proxy.name] = proxy
     return proxy
+
+
+def registered(**facts: Any) -> Callable[[ProxyFn], ProxyFn]:
+    """Registers the function below it by its own name; for facts see `Proxy`."""
+
+    def register(score: ProxyFn) -> ProxyFn:
+        register_proxy(Proxy(score.__name__, score, **facts))
+        return score
+
+    return register
 
 
 def get_proxy(name: str | Proxy) -> Proxy:
