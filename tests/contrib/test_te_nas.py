@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -20,6 +21,8 @@ OPS = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
 MASK = SpaceMask.full(darts_space(1, OPS))
 NETWORK = ThinDarts(MASK.space, 3)
 SHAPE = (8, 8, 3)
+# Compilation is what takes time here, not the tiny programs.
+FAST = {"xla_backend_optimization_level": 0}
 IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype(np.float32)
 BATCH = Batch(jnp.asarray(IMAGES), jnp.arange(6) % 3)
 
@@ -50,7 +53,10 @@ def test_rows_side_by_side_give_the_same_kernel() -> None:
         changed = dataclasses.replace(network, rows_at_once=rows)
         return get_proxy("ntk_eigen").score(changed, BATCH, jax.random.key(0))
 
-    both = [jax.jit(score, static_argnums=1)(params, rows) for rows in (16, 1)]
+    both = [
+        jax.jit(score, static_argnums=1, compiler_options=FAST)(params, rows)
+        for rows in (16, 1)
+    ]
     np.testing.assert_allclose(*both, rtol=1e-5)
 
 
@@ -73,7 +79,7 @@ def test_a_dead_operation_is_as_good_as_none() -> None:
             [layers, *(get_proxy(n).score(scored, BATCH, key) for n in names)]
         )
 
-    run = jax.jit(scores, static_argnums=0)
+    run = jax.jit(scores, static_argnums=0, compiler_options=FAST)
     dead = run(NETWORK, params, live.arrays())
     absent = run(ThinDarts(small, 3), fewer, SpaceMask.full(small).arrays())
     np.testing.assert_allclose(dead, absent, rtol=1e-3)
@@ -84,7 +90,7 @@ def test_regions_tell_candidates_apart() -> None:
     params = bare.init(jax.random.key(0), SHAPE)
     live = leave_one_out(MASK, [("normal", 0, "sep_conv_3x3")])
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=FAST)
     def count(live: dict[str, jax.Array]) -> jax.Array:
         network = bare.scored(params, live)
         return TE_NAS_REGIONS.score(network, BATCH, jax.random.key(0))
