@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+PROVIDERS = ("nas_jax.contrib",)
+"""Modules that register what the core does not know, in the registry's own time."""
+
 # A new name needs a place here, and one below, where type checkers look.
 _PUBLIC = {
     "config": (

@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "pruning": BELOW_PRUNING | {"scoring"},
     "oneshot": BELOW_PRUNING,
     "report": {"spaces", "tabular"},
+    "contrib": BELOW_PRUNING | {"pruning"},
     "config": BELOW_CLI,
     "cli": BELOW_CLI | {"config"},
 }

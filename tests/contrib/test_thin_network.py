@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.errors import ConfigError
-from nas_jax.networks.thin_darts import ThinDarts, edges_by_source
+from nas_jax.contrib.te_nas.network import ThinDarts, edges_by_source
+from nas_jax.errors import ConfigError, MaskError
 from nas_jax.spaces import SearchSpace, darts_space, nasbench201_space
-from tests.networks import thin_reference
+from tests.contrib import thin_reference
 
 SPACE = darts_space(2)
 # Both pools, and a convolution of each kind and size.
@@ -82,7 +82,7 @@ def test_equal_to_the_plain_network(
 
 def test_what_it_tells() -> None:
     network = ThinDarts(SPACE, 4)
-    params = network.init(jax.random.key(0), 3)
+    params = network.init(jax.random.key(0), (8, 8, 3))
     images = jnp.asarray(
         np.random.default_rng(0).normal(size=(5, 8, 8, 3)), jnp.float32
     )
@@ -128,10 +128,8 @@ def test_edges_are_stacked_by_source() -> None:
 
 
 def test_kaiming_weights_have_the_variance_of_their_fan_out() -> None:
-    network = ThinDarts(darts_space(1), 100, channels=16)
-    params = jax.jit(lambda key: network.init(key, 3, "kaiming_normal_fan_out"))(
-        jax.random.key(0)
-    )
+    network = ThinDarts(darts_space(1), 100, 16, True, "kaiming_normal_fan_out")
+    params = jax.jit(lambda key: network.init(key, (8, 8, 3)))(jax.random.key(0))
     stem = params["stem"]["kernel"]
     assert np.std(stem) == pytest.approx((2 / (9 * 16)) ** 0.5, rel=0.1)
     # PyTorch counts all channels of a depthwise convolution.
@@ -140,6 +138,14 @@ def test_kaiming_weights_have_the_variance_of_their_fan_out() -> None:
     dense = params["classifier"]["kernel"]
     assert np.std(dense) == pytest.approx((2 / 100) ** 0.5, rel=0.1)
     assert (params["last"]["scale"] == 1).all() and (params["last"]["shift"] == 0).all()
+
+
+def test_weights_that_are_none() -> None:
+    network = ThinDarts(SPACE, 4)
+    params = network.init(jax.random.key(0), (8, 8, 3))
+    ones = {c.name: np.ones((len(c.edges), len(c.ops))) for c in SPACE.cells}
+    with pytest.raises(MaskError, match="edge 0, .*add up to 1"):
+        network.observed(params, jnp.zeros((2, 8, 8, 3)), ones, "batch")
 
 
 def test_another_kind_of_space_is_refused() -> None:
