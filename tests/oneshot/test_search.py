@@ -13,7 +13,7 @@ from nas_jax.errors import DataError
 from nas_jax.networks import Supernet
 from nas_jax.networks.cell import Remat
 from nas_jax.oneshot import (
-    FirstOrderDarts,
+    OneShotSearch,
     SearchResult,
     SearchState,
     SearchStep,
@@ -39,9 +39,9 @@ def with_noise(key: jax.Array, images: jax.Array) -> jax.Array:
     return images + 0.1 * jax.random.normal(key, images.shape)
 
 
-def algorithm(mask: SpaceMask, remat: Remat = "op") -> FirstOrderDarts:
+def algorithm(mask: SpaceMask, remat: Remat = "op") -> OneShotSearch:
     network = Supernet(mask, 2, 1, 2, remat=remat)
-    return FirstOrderDarts(network, optax.sgd(0.1, momentum=0.9), optax.adam(0.01))
+    return OneShotSearch(network, optax.sgd(0.1, momentum=0.9), optax.adam(0.01))
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ class Recorder:
     def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> SearchState:
         return SearchState({}, {}, (), (), jnp.zeros((), jnp.int32))
 
-    def step(self, state: SearchState, train: Any, valid: Any) -> Any:
+    def step(self, state: SearchState, train: Any, valid: Any, key: Any) -> Any:
         metrics = {
             "train": train[1],
             "valid": valid[1],

@@ -12,7 +12,7 @@ import pytest
 
 from nas_jax.errors import ConfigError
 from nas_jax.networks import Supernet
-from nas_jax.oneshot import FirstOrderDarts, SearchState
+from nas_jax.oneshot import OneShotSearch, SearchState
 from nas_jax.spaces import SpaceMask, darts_space
 
 SPACE = darts_space(1, ("none", "skip_connect", "sep_conv_3x3"))
@@ -25,6 +25,7 @@ PRUNED = SpaceMask.full(SPACE).drop(
     ]
 )
 WEIGHT_RATE, ALPHA_RATE = 0.1, 0.7
+KEY = jax.random.key(7)
 RNG = np.random.default_rng(0)
 TRAIN, VALID = (
     (jnp.asarray(RNG.normal(size=(4, 8, 8, 1)), jnp.float32), jnp.array(labels))
@@ -33,18 +34,18 @@ TRAIN, VALID = (
 
 
 @pytest.fixture(scope="module")
-def darts() -> FirstOrderDarts:
+def darts() -> OneShotSearch:
     network = Supernet(PRUNED, 2, 3, 2)
-    return FirstOrderDarts(network, optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE))
+    return OneShotSearch(network, optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE))
 
 
 @pytest.fixture(scope="module")
-def step(darts: FirstOrderDarts) -> Any:
+def step(darts: OneShotSearch) -> Any:
     return jax.jit(darts.step)
 
 
 @pytest.fixture(scope="module")
-def start(darts: FirstOrderDarts) -> SearchState:
+def start(darts: OneShotSearch) -> SearchState:
     """Fresh weights and alphas that differ."""
     state = darts.init(jax.random.key(0), (8, 8, 1))
     rng = np.random.default_rng(1)
@@ -85,7 +86,7 @@ def test_alphas_move_first_then_weights_at_the_new_alphas(
         gradient[kernel[0]][kernel[1]], old[kernel[0]][kernel[1]], rtol=1e-4, atol=1e-6
     )
 
-    state, metrics = step(start, TRAIN, VALID)
+    state, metrics = step(start, TRAIN, VALID, KEY)
     assert_close(state.alphas, alphas, rtol=1e-4, atol=1e-5)
     assert_close(state.params, params, rtol=1e-3, atol=1e-5)
     assert metrics["valid_loss"] == pytest.approx(float(valid_loss), rel=1e-5)
@@ -96,12 +97,12 @@ def test_alphas_move_first_then_weights_at_the_new_alphas(
 def test_pruned_alphas_have_no_gradient_and_no_say(
     step: Any, start: SearchState
 ) -> None:
-    state, metrics = step(start, TRAIN, VALID)
+    state, metrics = step(start, TRAIN, VALID, KEY)
     kept = PRUNED.arrays()
     other = start._replace(
         alphas={k: jnp.where(kept[k], a, a + 50.0) for k, a in start.alphas.items()}
     )
-    again, other_metrics = step(other, TRAIN, VALID)
+    again, other_metrics = step(other, TRAIN, VALID, KEY)
     jax.tree.map(np.testing.assert_array_equal, state.params, again.params)
     assert metrics == other_metrics
     for name, live in kept.items():
@@ -113,7 +114,7 @@ def test_pruned_alphas_have_no_gradient_and_no_say(
 
 
 def test_probabilities_and_genotype_know_the_mask(
-    darts: FirstOrderDarts, start: SearchState
+    darts: OneShotSearch, start: SearchState
 ) -> None:
     # Pruned alphas are the largest, and are not chosen.
     alphas = {
@@ -138,7 +139,7 @@ def test_probabilities_and_genotype_know_the_mask(
     }
 
 
-def test_init_depends_on_the_key_alone(darts: FirstOrderDarts) -> None:
+def test_init_depends_on_the_key_alone(darts: OneShotSearch) -> None:
     first, again, other = (darts.init(jax.random.key(k), (8, 8, 1)) for k in (3, 3, 4))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(first.alphas["normal"], other.alphas["normal"])
@@ -153,9 +154,9 @@ def test_any_optax_transformation_will_do() -> None:
         lambda gradient, params: jax.tree.map(lambda g: -0.25 * jnp.sign(g), gradient)
     )
     network = Supernet(SpaceMask.full(SPACE), 2, 1, 2)
-    darts = FirstOrderDarts(network, optax.set_to_zero(), signs)
+    darts = OneShotSearch(network, optax.set_to_zero(), signs)
     before = darts.init(jax.random.key(0), (8, 8, 1))
-    after, _ = jax.jit(darts.step)(before, TRAIN, VALID)
+    after, _ = jax.jit(darts.step)(before, TRAIN, VALID, KEY)
     jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
     moved = np.abs(np.asarray(after.alphas["reduce"] - before.alphas["reduce"]))
     np.testing.assert_allclose(moved, 0.25, rtol=1e-5)
@@ -167,8 +168,8 @@ def test_microbatches_average_the_gradients_of_their_parts(start: SearchState) -
     """Each part is normalised by its own statistics, and all count the same."""
     network = Supernet(PRUNED, 2, 3, 2)
     optimisers = optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE)
-    darts = FirstOrderDarts(network, *optimisers, microbatches=2)
-    after, metrics = jax.jit(darts.step)(start, TRAIN, VALID)
+    darts = OneShotSearch(network, *optimisers, microbatches=2)
+    after, metrics = jax.jit(darts.step)(start, TRAIN, VALID, KEY)
     gradient = jax.jit(jax.grad(loss, 1))
     halves = [jax.tree.map(lambda x, i=i: x[2 * i : 2 * i + 2], VALID) for i in (0, 1)]
     parts = [gradient(start.params, start.alphas, half) for half in halves]
@@ -189,7 +190,7 @@ def test_microbatches_without_batch_statistics_change_nothing(
     network = Supernet(PRUNED, 2, 3, 2, norm="running")
     optimisers = optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE)
     results = [
-        jax.jit(FirstOrderDarts(network, *optimisers, microbatches=count).step)(
+        jax.jit(OneShotSearch(network, *optimisers, microbatches=count).step)(
             start, TRAIN, VALID
         )
         for count in (1, 4)
@@ -207,7 +208,7 @@ def test_microbatches_that_do_not_divide_the_batch(
 ) -> None:
     network = Supernet(PRUNED, 2, 3, 2)
     optimisers = optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE)
-    darts = FirstOrderDarts(network, *optimisers, microbatches=microbatches)
+    darts = OneShotSearch(network, *optimisers, microbatches=microbatches)
     said = f"{microbatches} microbatches do not divide a batch of 4; give a number"
     with pytest.raises(ConfigError, match=said):
-        jax.eval_shape(darts.step, start, TRAIN, VALID)
+        jax.eval_shape(darts.step, start, TRAIN, VALID, KEY)
