@@ -68,7 +68,7 @@ def finite_difference(
     value, (by_weights, by_alphas) = valid.gradient((WEIGHTS, ALPHAS), new, alphas)
     # What a change of the training gradient does to the validation loss: -xi v.
     (direction,) = pull(by_weights)
-    norm = jnp.maximum(optax.global_norm(direction), jnp.finfo(jnp.float32).tiny)
+    norm = jnp.maximum(optax.tree.norm(direction), jnp.finfo(jnp.float32).tiny)
     above, below = (
         train.gradient(
             ALPHAS,
