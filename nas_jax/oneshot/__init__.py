@@ -1,13 +1,13 @@
 """One-shot search: bilevel optimisation of weights and alphas on a masked supernet.
 
-    algorithm.py       the bilevel step, and the parts that it is composed of
-    relaxation.py      how alphas become the weights of a mixed operation
-    hypergradient.py   how alphas see the weights: first order, second order
-    objective.py       losses and gradients, part of a batch by part
-    darts.py           an algorithm: parts put together under a published name
-    registry.py        algorithms by name
-    search.py          the loop
-    decision.py        whether a search decided
+algorithm.py       the bilevel step, and the parts that it is composed of
+relaxation.py      how alphas become the weights of a mixed operation
+hypergradient.py   how alphas see the weights: first order, second order
+objective.py       losses and gradients, part of a batch by part
+darts.py           an algorithm: parts put together under a published name
+registry.py        algorithms by name
+search.py          the loop
+decision.py        whether a search decided
 """
 
 from nas_jax.oneshot.algorithm import OneShotAlgorithm, OneShotSearch, SearchState

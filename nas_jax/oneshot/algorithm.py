@@ -245,7 +245,7 @@ class OneShotSearch:
 def logits(
     network: AnySupernet, params: Any, images: jax.Array, weights: Weights, key: Any
 ) -> jax.Array:
-    """Class scores `[B, classes]` of a supernet; the key is for operations that draw."""
+    """Logits `[B, classes]` of a supernet; the key is for operations that draw."""
     del key
     found: Any = network.apply({"params": params}, images, weights)
     assert isinstance(found, jax.Array)

@@ -69,16 +69,16 @@ def finite_difference(
     # What a change of the training gradient does to the validation loss: -xi v.
     (direction,) = pull(by_weights)
     norm = jnp.maximum(optax.tree.norm(direction), jnp.finfo(jnp.float32).tiny)
-    above, below = (
-        train.gradient(
-            ALPHAS,
-            jax.tree.map(lambda w, d: w + sign * 0.01 / norm * d, params, direction),
-            alphas,
-        )[1]
-        for sign in (1, -1)
-    )
+
+    def by_alphas_at(sign: int) -> Any:
+        moved = jax.tree.map(lambda w, d: w + sign * 0.01 / norm * d, params, direction)
+        return train.gradient(ALPHAS, moved, alphas)[1]
+
     return value, jax.tree.map(
-        lambda g, up, down: g + (up - down) * norm / 0.02, by_alphas, above, below
+        lambda g, up, down: g + (up - down) * norm / 0.02,
+        by_alphas,
+        by_alphas_at(1),
+        by_alphas_at(-1),
     )
 
 

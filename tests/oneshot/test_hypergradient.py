@@ -94,5 +94,7 @@ def test_both_agree_on_a_supernet() -> None:
         before = search.init(jax.random.key(0), (8, 8, 1))
         after, _ = jax.jit(search.step)(before, *batches, jax.random.key(1))
         moved[name] = np.asarray(after.alphas["reduce"] - before.alphas["reduce"])
-    np.testing.assert_allclose(moved["difference"], moved["exact"], rtol=0.05, atol=1e-4)
+    np.testing.assert_allclose(
+        moved["difference"], moved["exact"], rtol=0.05, atol=1e-4
+    )
     assert np.abs(moved["none"] - moved["exact"]).max() > 1e-3
