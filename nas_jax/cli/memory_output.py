@@ -124,7 +124,8 @@ def draw_chart(rows: Sequence[Row], title: str, path: Path) -> None:
         axes.set_xlabel("peak, MiB" if compiled else "residuals, MiB")
         axes.spines[["top", "right"]].set_visible(False)
         figure.suptitle(f"{title}\n{', '.join(shared)}", fontsize=9)
-        figure.legend(bars, names, frameon=False, loc="outside lower center", ncols=2)
+        place: Any = {"loc": "outside lower center", "ncols": 2}
+        figure.legend(handles=bars, labels=names, frameon=False, **place)
         temporary = path.with_name(f".{path.name}.tmp")
         kind = path.suffix.removeprefix(".")
         stable: Any = {"Date": None} if kind == "svg" else None

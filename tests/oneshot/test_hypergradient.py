@@ -82,19 +82,13 @@ def test_both_agree_on_a_supernet() -> None:
         (jnp.asarray(rng.normal(size=(4, 8, 8, 1)), jnp.float32), jnp.arange(4) % 2)
         for _ in range(2)
     ]
-    moved = {}
-    for name, hypergradient in {
-        "none": first_order,
-        "difference": finite_difference,
-        "exact": exact,
-    }.items():
+    moved = []
+    for hypergradient in (finite_difference, exact):
         search = OneShotSearch(
             network, optax.sgd(1.0), optax.sgd(1.0), hypergradient=hypergradient
         )
         before = search.init(jax.random.key(0), (8, 8, 1))
         after, _ = jax.jit(search.step)(before, *batches, jax.random.key(1))
-        moved[name] = np.asarray(after.alphas["reduce"] - before.alphas["reduce"])
-    np.testing.assert_allclose(
-        moved["difference"], moved["exact"], rtol=0.05, atol=1e-4
-    )
-    assert np.abs(moved["none"] - moved["exact"]).max() > 1e-3
+        moved.append(np.asarray(after.alphas["reduce"] - before.alphas["reduce"]))
+    np.testing.assert_allclose(*moved, rtol=0.05, atol=1e-4)
+    assert np.abs(moved[0]).max() > 1e-2

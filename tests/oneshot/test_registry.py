@@ -24,7 +24,7 @@ from nas_jax.oneshot import (
     get_algorithm,
     register_algorithm,
 )
-from nas_jax.oneshot.registry import OPTIONS
+from nas_jax.oneshot.registry import OPTIONS, RegisteredAlgorithm
 from nas_jax.spaces import get_mask
 
 OWN = Path(__file__).with_name("own_algorithm.py")
@@ -114,5 +114,5 @@ def test_an_algorithm_need_not_take_all_that_it_could_be_told() -> None:
     def make(network: Any, *, microbatches: int) -> OneShotSearch:
         return OneShotSearch(network, optax.sgd(1.0), optax.sgd(1.0))
 
-    register_algorithm("few", make, title="few")
-    assert get_algorithm("few").uses == ("microbatches",)
+    few = RegisteredAlgorithm("few", make, "few", "")
+    assert few.uses == ("microbatches",)
