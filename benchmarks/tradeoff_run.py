@@ -176,7 +176,7 @@ def search(study: Study, mask: SpaceMask, seed: int) -> tuple[Genotype, Row]:
     # The published rate is for 50 epochs; so few steps would leave alphas where they
     # begin.
     alphas = training.alpha_adam(3e-3)
-    algorithm = oneshot.FirstOrderDarts(network, weights, alphas)
+    algorithm = oneshot.OneShotSearch(network, weights, alphas)
     start = time.perf_counter()
     step = oneshot.SearchStep(
         algorithm,

@@ -30,7 +30,7 @@ _PUBLIC = {
     "errors": "NasJaxError",
     "memory": "MemoryUse parse_bytes residual_bytes",
     "networks": "get_network get_supernet",
-    "oneshot": "FirstOrderDarts SearchResult lower_step search",
+    "oneshot": "OneShotSearch SearchResult darts lower_step register_algorithm search",
     "plugins": "load_plugins",
     "proxies": (
         "Batch Observed Proxy ScoredNetwork get_proxy list_proxies register_proxy"
@@ -65,9 +65,11 @@ if TYPE_CHECKING:
     from nas_jax.memory import residual_bytes as residual_bytes
     from nas_jax.networks import get_network as get_network
     from nas_jax.networks import get_supernet as get_supernet
-    from nas_jax.oneshot import FirstOrderDarts as FirstOrderDarts
+    from nas_jax.oneshot import OneShotSearch as OneShotSearch
     from nas_jax.oneshot import SearchResult as SearchResult
+    from nas_jax.oneshot import darts as darts
     from nas_jax.oneshot import lower_step as lower_step
+    from nas_jax.oneshot import register_algorithm as register_algorithm
     from nas_jax.oneshot import search as search
     from nas_jax.plugins import load_plugins as load_plugins
     from nas_jax.proxies import Batch as Batch

@@ -125,7 +125,7 @@ def _official_index(genotype: Genotype) -> dict[str, int]:
 
 def algorithm(
     experiment: Experiment, mask: SpaceMask, per_epoch: int
-) -> tuple[oneshot.FirstOrderDarts, Any]:
+) -> tuple[oneshot.OneShotAlgorithm, Any]:
     """The one-shot algorithm of a configuration, and its learning rate schedule."""
     config: SearchConfig = experiment.config.search
     network = get_supernet(
@@ -136,24 +136,15 @@ def algorithm(
         remat=config.remat,  # type: ignore[arg-type]
         dtype=config.dtype,  # type: ignore[arg-type]
     )
-    weights, schedule = training.sgd_cosine(
-        config.weight_learning_rate,
-        per_epoch * config.epochs,
-        steps_per_epoch=per_epoch,
-        minimum=config.weight_learning_rate_min,
-        momentum=config.weight_momentum,
-        weight_decay=config.weight_decay,
-        gradient_clip=config.gradient_clip,
+    steps = {"total_steps": per_epoch * config.epochs, "steps_per_epoch": per_epoch}
+    found = oneshot.get_algorithm(config.algorithm).compose(
+        network, dataclasses.asdict(config) | steps
     )
-    alphas = training.alpha_adam(
-        config.alpha_learning_rate, config.alpha_betas, config.alpha_weight_decay
-    )
-    darts = oneshot.FirstOrderDarts(network, weights, alphas, config.microbatches)
-    return darts, schedule
+    return found, found.learning_rate
 
 
 def search_step(
-    experiment: Experiment, algorithm: oneshot.FirstOrderDarts
+    experiment: Experiment, algorithm: oneshot.OneShotAlgorithm
 ) -> oneshot.SearchStep:
     """The compiled search step of an experiment."""
     return oneshot.SearchStep(
