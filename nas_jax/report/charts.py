@@ -7,6 +7,7 @@ colours, so each stands for a CSS variable of the page and is swapped for it in 
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +66,22 @@ _SETTINGS: Any = {
 _GROUPS = 240
 _POINTS = 14_000
 """Most points drawn over all panels of alphas together; bounds the page's size."""
-_SPANS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_SPANS = (
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.01,
+    0.02,
+    0.03,
+    0.05,
+    0.1,
+    0.2,
+    0.3,
+    0.5,
+    0.7,
+    1.0,
+)
 
 Numbers = NDArray[np.float64]
 
@@ -73,7 +89,8 @@ Numbers = NDArray[np.float64]
 @contextmanager
 def canvas(width: float, height: float, **settings: Any) -> Iterator[Figure]:
     """A figure of a size in pixels at which its fonts have theirs; leaves no trace."""
-    with matplotlib.rc_context({**_SETTINGS, **settings}):
+    changed: Any = _SETTINGS | settings
+    with matplotlib.rc_context(changed):
         yield Figure(figsize=(width / 72, height / 72))
 
 
@@ -91,11 +108,13 @@ def inline(figure: Figure, label: str, identifier: str, class_: str) -> Markup:
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box is not None
     # matplotlib styles `*`, which would reach the whole page.
-    foreign = r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->"
+    foreign = (
+        r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->"
+    )
     body = re.sub(foreign, "", svg[svg.index("<svg") :], flags=re.DOTALL)
     # In tags alone: what stands between them is read by people.
     body = re.sub(r"<[^>]*>", lambda m: _in_page(m.group(), identifier), body)
-    body = re.sub(r">\s+<", "><", body[body.index(">") + 1 :])
+    body = re.sub(r">\s+<", "><", body[body.index(">") + 1 :]).strip()
     name = escape(label)
     return Markup(
         f'<svg class="{class_}" role="img" aria-label="{name}" {box.group()}>'
@@ -112,7 +131,7 @@ def _in_page(tag: str, identifier: str) -> str:
     # The page's own font takes over; only the size stays matplotlib's.
     tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
     tag = re.sub(r' transform="rotate\(-?0 [^"]*"', "", tag)
-    tag = re.sub(r"\s*\b([MLCQz]) *(?=[\d.\"-])", r"\1", tag)
+    tag = re.sub(r"\s+(?=[\"LCQz])|(?<=[MLCQ])\s+", "", tag)
     return re.sub(
         r"-?\d+\.\d{3,}",
         lambda m: f"{float(m.group()):.2f}".rstrip("0").rstrip("."),
@@ -127,6 +146,7 @@ class Ticks(Formatter):
         self._scale, self._unit = (100, "%") if as_percent else (1, "")
 
     def __call__(self, value: float, pos: int | None = None) -> str:
+        """The label of a tick that stands alone."""
         return self.format_ticks([value])[0]
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
@@ -224,12 +244,13 @@ def pick_rows(count: int, lines: int) -> list[int]:
 def axis_of(values: Numbers) -> tuple[float, float]:
     """The ends of a panel's axis: the least of a few spans about the finite values.
 
-    The ends lie in 0 to 1 and are short to write; the least span is 0.2 points.
+    The ends lie in 0 to 1 and are short to write; the least span is 0.1 points.
     """
     found = values[np.isfinite(values)]
     low, high = (found.min(), found.max()) if found.size else (0.0, 1.0)
     span = next((span for span in _SPANS if span >= 1.2 * (high - low)), 1.0)
-    middle = round((low + high) / 2 / (span / 10)) * span / 10
+    # Two digits of the span are enough for its ends.
+    middle = round((low + high) / 2, 1 - math.floor(math.log10(span)))
     start = min(max(0.0, middle - span / 2), 1 - span)
     return round(start, 6), round(start + span, 6)
 
@@ -296,14 +317,26 @@ def _panel(
         if np.any(np.isfinite(series[:, index]) & (series[:, index] > 0))
     ]
     low, high = axis_of(series[:, live])
-    with canvas(142, 92, **{"font.size": 9.0}) as figure:
+    with canvas(142, 100, **{"font.size": 10.0}) as figure:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         figure.patch.set_facecolor(COLOUR["panel"])
-        axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+        # The figures stand beyond the rules, where no line is.
+        air = 0.22 * (high - low)
+        axes.set_ylim(low - air, high + air)
         # A single time stands in the middle.
         axes.set_xlim(*(times[[0, -1]] + ([0, 0] if len(times) > 1 else [-1, 1])))
-        axes.axhline((low + high) / 2, color=COLOUR["line"], lw=1)
+        for end, side, up in ((high, "bottom", 2), (low, "top", -2)):
+            axes.axhline(end, color=COLOUR["line"], lw=1)
+            axes.annotate(
+                f"{100 * end:.4g}%",
+                (0.03, end),
+                (0, up),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                va=side,
+                color=COLOUR["soft"],
+            )
         for index in sorted(live, key=lambda index: shape.operations[index] == chosen):
             operation = shape.operations[index]
             y = np.clip(series[:, index], low, high)
@@ -321,12 +354,6 @@ def _panel(
             if lone.any():
                 size = 6.4 if bold else 4.8
                 axes.plot(times[lone], y[lone], "o", markersize=size, mew=0, **style)
-        for value, side in ((high, "top"), (low, "bottom")):
-            text = f"{100 * value:.4g}%"
-            y_at, colour = 0.96 if side == "top" else 0.04, COLOUR["soft"]
-            axes.text(
-                0.03, y_at, text, color=colour, va=side, transform=axes.transAxes
-            )
         ending = ", ".join(
             f"{shape.operations[index]} {series[-1, index]:.3g}" for index in live
         )

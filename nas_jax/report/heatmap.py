@@ -165,13 +165,17 @@ def legend(scales: Mapping[int, Scale], rows: Sequence[Operation]) -> dict[str, 
     With several rounds the bar has words for values: each round has its own.
     """
     without = {"kept" if row.kept else "dropped" for row in rows if row.score is None}
-    found: dict[str, Any] = {"bar": None, "rounds": len(scales) > 1, "unscored": without}
+    found: dict[str, Any] = {
+        "bar": None,
+        "rounds": len(scales) > 1,
+        "unscored": without,
+    }
     if not scales:
         return found
     # A round whose scores are all 0 has no side.
     scale = max(scales.values(), key=lambda scale: _reach([scale]))
     first, last = f"≤ {show(scale.low, 2)}", f"≥ {show(scale.high, 2)}"
-    steps = (STEPS, 2 * STEPS)
+    steps: tuple[int, ...] = (STEPS, 2 * STEPS)
     if scale.diverging:
         steps = (0, STEPS, 2 * STEPS)
     elif scale.high <= 0 and scale.low < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import nas_jax
 from nas_jax.report import charts, formats
@@ -149,7 +150,7 @@ def _alphas(search: SearchLog, genes: Genes, shapes: Shapes) -> Context:
 
 
 def _charts(stage: str, rows: Sequence[LogRow], against: str) -> list[Context]:
-    """Loss and accuracy of a stage, on its training batches and what it is tested on."""
+    """Loss and accuracy of a stage, in training and in the test `against` it."""
     found = []
     for figure in ("loss", "accuracy"):
         key = "test" if against == "test" else "valid"
@@ -252,6 +253,12 @@ def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     return [(prefix, "–" if value is None else str(value))]
 
 
+def unbroken(text: str) -> Markup:
+    """The text as HTML in which no line ends inside the dashes of a flag."""
+    flag = r'<span class="flag">\g<0></span>'
+    return Markup(re.sub(r"(?<!\S)--\S+", flag, str(escape(text))))
+
+
 def _context(artefacts: Artefacts, space: SearchSpace | None) -> Context:
     shapes = find_shapes(artefacts, space)
     genes = _genes(artefacts, shapes)
@@ -295,7 +302,7 @@ def render(artefacts: Artefacts, space: SearchSpace | None = None) -> str:
     )
     environment.globals["change"] = formats.change
     words = (formats.mebibytes, formats.duration, formats.percent, formats.score)
-    rules = (label_of, is_close, signed_margin)
+    rules = (label_of, is_close, signed_margin, unbroken)
     environment.filters |= {rule.__name__: rule for rule in (*words, *rules)}
     template = resources.files("nas_jax.report").joinpath("template.html")
     page = environment.from_string(template.read_text(encoding="utf-8"))

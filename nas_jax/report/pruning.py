@@ -209,6 +209,7 @@ def _field(name: str, value: Any) -> str:
 
 
 def plural(number: int, noun: str) -> str:
+    """`1 round`, `2 rounds`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 

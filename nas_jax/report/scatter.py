@@ -116,7 +116,7 @@ def scatter(
     notes = _notes(rho, tau, failed, beyond)
     # A dot is a line of no length, of which simplification would leave nothing.
     with canvas(_WIDTH, _HEIGHT, **{"path.simplify": False}) as figure:
-        axes = figure.add_axes((0.1, 0.14, 0.88, 0.72))
+        axes = figure.add_axes((0.1, 0.115, 0.88, 0.745))
         # Points of one path do not darken each other where they overlap, those of
         # different paths do. A path of dots is a quarter of the size of as many marks.
         layers = min(_LAYERS, len(x))
@@ -144,11 +144,9 @@ def scatter(
         for text, up, size, weight, colour in (
             (title, 0.965, 14, "bold", "ink"),
             (figures, 0.925, 12, "normal", "ink"),
-            (notes, 0.887, 12, "normal", "soft"),
+            (notes, 0.887, 11, "normal", "soft"),
         ):
-            figure.text(
-                0.1, up, text, size=size, weight=weight, color=COLOUR[colour]
-            )
+            figure.text(0.1, up, text, size=size, weight=weight, color=COLOUR[colour])
         label = f"{title}: {figures}, {notes}"
         return inline(figure, label, "scatter", "scatter")
 
@@ -160,9 +158,10 @@ def write_scatter(path: str | os.PathLike[str], drawn: Markup) -> None:
       WorkdirError: the file cannot be written.
     """
     width, height = _WIDTH + 2 * _MARGIN, _HEIGHT + 2 * _MARGIN
-    inner = drawn.replace(
+    inner = str(drawn).replace(
         "<svg ",
-        f'<svg x="{_MARGIN}" y="{_MARGIN}" width="{_WIDTH}" height="{_HEIGHT}" ',
+        f'<svg x="{_MARGIN}" y="{_MARGIN}" width="{_WIDTH}" height="{_HEIGHT}" '
+        'overflow="visible" ',
         1,
     )
     whole = (

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from nas_jax.report.drawing.layering import Item, Layout, Link, lay_out
 from nas_jax.report.drawing.shapes import CellShape, Gene
-from nas_jax.report.style import kind_of, label_of
 from nas_jax.report.drawing.svg import fixed, picture, tag
+from nas_jax.report.style import kind_of, label_of
 
 _CHARACTER = 6.7
 _LABEL_HEIGHT = 22.0
@@ -197,4 +197,3 @@ def _state(state: int, shape: CellShape, x: float, y: float) -> Markup:
     circle = tag("circle", cx=x, cy=y, r=_NODE / 2)
     number = tag("text", str(state), x=x, y=y + 4, class_="middle number")
     return tag("g", circle, number, class_="state")
-
