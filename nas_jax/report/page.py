@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -294,6 +295,11 @@ def render(artefacts: Artefacts, space: SearchSpace | None = None) -> str:
     Raises:
       WorkdirError: the artefacts do not fit each other.
     """
+    return _template().render(_context(artefacts, space)) + "\n"
+
+
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -305,8 +311,7 @@ def render(artefacts: Artefacts, space: SearchSpace | None = None) -> str:
     rules = (label_of, is_close, signed_margin, unbroken)
     environment.filters |= {rule.__name__: rule for rule in (*words, *rules)}
     template = resources.files("nas_jax.report").joinpath("template.html")
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(_context(artefacts, space)) + "\n"
+    return environment.from_string(template.read_text(encoding="utf-8"))
 
 
 def write_report(workdir: Path, space: SearchSpace | None = None) -> Path:
