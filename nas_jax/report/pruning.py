@@ -1,11 +1,14 @@
-"""What each pruning strategy did, in words."""
+"""What pruning did: in words, as heat maps, and how clear its decisions were."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas_jax.report.artefacts import Pruning
+from nas_jax.report import heatmap
+from nas_jax.report.artefacts import Operation, Pruning
+from nas_jax.report.drawing.shapes import shapes_of_pruning
 from nas_jax.report.formats import duration, mebibytes
 from nas_jax.report.formats import score as show
 
@@ -114,7 +117,7 @@ def target(pruning: Pruning) -> str:
             f"{_gibibytes(budget.needed)}"
         )
     if pruning.keep is not None:
-        return f"{_count(pruning.keep, 'operation')} an edge"
+        return f"{plural(pruning.keep, 'operation')} an edge"
     assert pruning.level is not None, "the reader asks for one of the three"
     return f"level {show(pruning.level)}"
 
@@ -133,7 +136,7 @@ def course(pruning: Pruning) -> str:
     rest = ""
     if pruning.min_parametric:
         rest = (
-            f" Each node kept {_count(pruning.min_parametric, 'convolution')} or more "
+            f" Each node kept {plural(pruning.min_parametric, 'convolution')} or more "
             "on its incoming edges, whatever the scores."
         )
     title = meaning_of(pruning.strategy).title
@@ -143,10 +146,10 @@ def course(pruning: Pruning) -> str:
 def _rounds(pruning: Pruning) -> str:
     if not pruning.rounds:
         return "before anything had to be scored"
-    rounds = _count(pruning.rounds, "round")
+    rounds = plural(pruning.rounds, "round")
     if not pruning.candidates:
         return f"after {rounds} without a scored network"
-    networks = _count(pruning.candidates, "scored network")
+    networks = plural(pruning.candidates, "scored network")
     again = f" in {pruning.repeats} repeats" if pruning.repeats > 1 else ""
     return f"after {rounds} and {networks}{again}"
 
@@ -165,7 +168,7 @@ def effort(pruning: Pruning) -> str:
 
 def warned(pruning: Pruning) -> str:
     """How many warnings there are; empty for none."""
-    return _count(len(pruning.warnings), "warning") if pruning.warnings else ""
+    return plural(len(pruning.warnings), "warning") if pruning.warnings else ""
 
 
 def scored_on(pruning: Pruning) -> list[dict[str, Any]]:
@@ -173,7 +176,7 @@ def scored_on(pruning: Pruning) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str], list[str]] = {}
     for ranker in pruning.rankers:
         norm = f", {ranker.norm} norm statistics" if ranker.norm else ""
-        place = _network(ranker.network), f"{_count(ranker.batch_size, 'image')}{norm}"
+        place = _network(ranker.network), f"{plural(ranker.batch_size, 'image')}{norm}"
         rows.setdefault(place, []).append(ranker.proxy)
     return [
         {"proxies": ", ".join(proxies), "network": network, "batch": batch}
@@ -201,9 +204,78 @@ def _field(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return words if value else f"no {words}"
     if isinstance(value, int) and words.endswith("s"):
-        return _count(value, words.removesuffix("s"))
+        return plural(value, words.removesuffix("s"))
     return f"{words} {str(value).replace('_', ' ')}"
 
 
-def _count(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
+    """`1 round`, `2 rounds`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def pruning_section(pruning: Pruning) -> dict[str, Any]:
+    """What the page's section of pruning shows beside prune.json's own fields."""
+    offered = [row for row in pruning.operations if row.offered]
+    scales = heatmap.scales_by_round(offered)
+    margins = [row for row in offered if row.margin is not None]
+    return {
+        "maps": [
+            heatmap.heat_map(
+                shape, [row for row in offered if row.cell == name], scales
+            )
+            for name, shape in shapes_of_pruning(pruning).items()
+        ],
+        "legend": heatmap.legend(scales, offered),
+        "meaning": meaning_of(pruning.strategy),
+        "diverging": any(scale.diverging for scale in scales.values()),
+        "course": course(pruning),
+        "effort": effort(pruning),
+        "scored_on": scored_on(pruning),
+        "warned": warned(pruning),
+        "rows": [(row, _figures(row, pruning)) for row in offered],
+        "reasons": _reasons(offered),
+        "close": sum(is_close(row) for row in margins),
+        "judged": len(margins),
+        "rescored": _rescored(pruning),
+    }
+
+
+def is_close(row: Operation) -> bool:
+    """Whether the margin to the cut is smaller than the score's spread over repeats."""
+    return row.margin is not None and row.margin < (row.score_std or 0.0)
+
+
+def signed_margin(row: Operation) -> float | None:
+    """The margin with the sign of the fate: positive for an operation that was kept."""
+    return row.margin if row.kept or row.margin is None else -row.margin
+
+
+def _rescored(pruning: Pruning) -> bool:
+    """Whether an edge was scored in several rounds; else each had one of its own."""
+    rounds = {(row.cell, row.edge, row.round) for row in pruning.operations}
+    scored = [(cell, edge) for cell, edge, number in rounds if number]
+    return len(scored) > len(set(scored))
+
+
+def _reasons(rows: Sequence[Operation]) -> list[str]:
+    """Why operations have no score, each reason with the operations' names."""
+    names: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.reason:
+            names.setdefault(row.reason, {})[row.name] = None
+    return [f"{', '.join(found)} ({reason})" for reason, found in names.items()]
+
+
+def _figures(row: Operation, pruning: Pruning) -> list[tuple[str, str]]:
+    """The score and each proxy's own figure, with the spread if there are repeats."""
+    figures = [(row.score, row.score_std)]
+    figures += [(row.scores.get(p), row.scores_std.get(p)) for p in pruning.proxies]
+    several = pruning.repeats > 1
+    return [(show(value), _spread(s) if several else "") for value, s in figures]
+
+
+def _spread(spread: float | None) -> str:
+    """Short, because every figure of a wide table has one."""
+    if spread is None:
+        return ""
+    return f"± {spread:.0f}" if spread >= 10 else f"± {show(spread, 1)}"

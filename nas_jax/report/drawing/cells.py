@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from nas_jax.report.layering import Item, Layout, Link, lay_out
-from nas_jax.report.shapes import CellShape, Gene
-from nas_jax.report.style import KINDS, kind_of, label_of
-from nas_jax.report.svg import fixed, picture, tag
+from nas_jax.report.drawing.layering import Item, Layout, Link, lay_out
+from nas_jax.report.drawing.shapes import CellShape, Gene
+from nas_jax.report.drawing.svg import fixed, picture, tag
+from nas_jax.report.style import kind_of, label_of
 
 _CHARACTER = 6.7
 _LABEL_HEIGHT = 22.0
@@ -197,14 +197,3 @@ def _state(state: int, shape: CellShape, x: float, y: float) -> Markup:
     circle = tag("circle", cx=x, cy=y, r=_NODE / 2)
     number = tag("text", str(state), x=x, y=y + 4, class_="middle number")
     return tag("g", circle, number, class_="state")
-
-
-def legend(operations: Sequence[str]) -> Markup:
-    """The kinds of operation that occur, each with its colour."""
-    present = {kind_of(operation) for operation in operations}
-    keys = [
-        tag("span", tag("i", "", class_=f"dot op-{kind.key}"), kind.label, class_="key")
-        for kind in KINDS
-        if kind in present
-    ]
-    return tag("div", *keys, class_="legend")
