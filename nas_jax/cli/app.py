@@ -25,12 +25,12 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from nas_jax.cli.compilers import hide_unused
-from nas_jax.cli.interrupt import STOPPED, Interrupt, Stopped
 from nas_jax.config import ExperimentConfig, config_fields, config_sections
 from nas_jax.config_rules import type_in_words
 from nas_jax.errors import ConfigError, NasJaxError
 from nas_jax.paths import local_path
+from nas_jax.run.compilers import hide_unused
+from nas_jax.run.interrupt import STOPPED, Interrupt, Stopped
 
 CACHE_VARIABLE = "NAS_JAX_CACHE_DIR"
 

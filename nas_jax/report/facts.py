@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas_jax.report.artefacts import Artefacts, Data, Memory, Pruning, finite
+from nas_jax.report.artefacts import (
+    Artefacts,
+    Data,
+    Memory,
+    Pruning,
+    SearchDecision,
+    finite,
+)
 from nas_jax.report.formats import (
     change,
     count,
@@ -13,7 +20,6 @@ from nas_jax.report.formats import (
     percent,
     wilson_interval,
 )
-from nas_jax.report.search_decision import SearchDecision
 from nas_jax.report.strategies import meaning_of, target, warned
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from nas_jax.cli.stages.decided import decided
+
 from nas_jax.config import SearchConfig
 from nas_jax.oneshot import SearchResult, SearchState
 from nas_jax.spaces import SpaceMask, discretise, nasbench201_space

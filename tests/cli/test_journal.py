@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from nas_jax.cli.stages.journal import FileJournal
+
 from nas_jax.identity import MadeFrom
 
 MADE = MadeFrom({"seed": 1}).digest

@@ -199,7 +199,7 @@ def test_a_file_that_the_compiler_does_not_understand(
 def test_the_published_setting_needs_no_images(capsys, monkeypatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", None)
     from nas_jax.cli.app import load_config
-    from nas_jax.cli.memory_data import ImageFacts, image_facts
+    from nas_jax.run.memory_data import ImageFacts, image_facts
 
     config = load_config(str(REPO_ROOT / "configs" / "darts_cifar10.py"))
     config.validate()

@@ -20,7 +20,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from nas_jax.cli.compilers import hide_unused
 from nas_jax.errors import NasJaxError
 from nas_jax.memory import (
     MemoryUse,
@@ -29,6 +28,7 @@ from nas_jax.memory import (
     residual_bytes,
     target_sharding,
 )
+from nas_jax.run.compilers import hide_unused
 
 Json = dict[str, Any]
 
@@ -42,11 +42,11 @@ class Worker:
         Raises:
             NasJaxError: The images' sizes are unknown or do not fit the network.
         """
-        from nas_jax.cli.images import check_batches
-        from nas_jax.cli.memory_data import image_facts
         from nas_jax.config import ExperimentConfig
         from nas_jax.networks import check_images
         from nas_jax.networks.registry import check_operations
+        from nas_jax.run.images import check_batches
+        from nas_jax.run.memory_data import image_facts
         from nas_jax.spaces import get_mask
 
         self._config = ExperimentConfig.from_json(setup["config"])
@@ -69,7 +69,8 @@ class Worker:
         """Trace and compile one search step."""
         import jax
 
-        from nas_jax.cli import stages
+        from nas_jax.run.experiment import Experiment
+        from nas_jax.run.search import algorithm
         from nas_jax.spaces import SpaceMask
         from nas_jax.workdir import Workdir
 
@@ -79,13 +80,11 @@ class Worker:
         )
         config = dataclasses.replace(self._config, search=search)
         mask = SpaceMask.from_json(self._space, json.dumps(request["mask"]))
-        experiment = stages.Experiment(
+        experiment = Experiment(
             config, Workdir(""), self.facts.dataset(), self._space, mask
         )
         per_epoch = int(self.facts.num_train * search.train_fraction)
-        darts, _ = stages.algorithm(
-            experiment, mask, max(1, per_epoch // search.batch_size)
-        )
+        darts, _ = algorithm(experiment, mask, max(1, per_epoch // search.batch_size))
         answer: Json = {}
         if request["residuals"]:
             started = time.perf_counter()

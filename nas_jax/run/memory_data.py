@@ -11,10 +11,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 from nas_jax import data
-from nas_jax.cli.images import load_images
 from nas_jax.config import DataConfig
 from nas_jax.errors import ConfigError
 from nas_jax.paths import local_path
+from nas_jax.run.images import load_images
 
 # Published sizes of tfds data sets with images of one size.
 _TFDS = {

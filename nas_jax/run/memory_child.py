@@ -45,7 +45,7 @@ class Child:
         source = str(Path(nas_jax.__file__).parents[1])
         path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nas_jax.cli.memory_worker"],
+            [sys.executable, "-m", "nas_jax.run.memory_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
