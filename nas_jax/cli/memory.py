@@ -15,10 +15,8 @@ from typing import Any
 from absl import flags, logging
 
 from nas_jax.cli import app
-from nas_jax.cli.memory_child import Child, CompilerFailedError
 from nas_jax.cli.memory_output import CHARTS, draw_chart, row_text, settings_text, table
 from nas_jax.cli.memory_settings import RANDOM, Settings, overrides, read_settings
-from nas_jax.cli.space import start_mask
 from nas_jax.errors import ConfigError
 from nas_jax.memory import (
     Candidate,
@@ -34,6 +32,8 @@ from nas_jax.memory import (
 )
 from nas_jax.metrics import format_bytes, format_duration
 from nas_jax.paths import refuse_overwriting
+from nas_jax.run.memory_child import Child, CompilerFailedError
+from nas_jax.run.space import start_mask
 from nas_jax.workdir import Workdir
 
 HELP = (

@@ -198,7 +198,7 @@ def test_a_file_that_the_compiler_does_not_understand(
 
 def test_the_published_setting_needs_no_images() -> None:
     from nas_jax.cli.arguments import load_config
-    from nas_jax.cli.memory_data import sized_images
+    from nas_jax.run.memory_data import sized_images
 
     file = REPO_ROOT / "configs" / "darts_cifar10.py"
     images = sized_images(load_config(str(file)).data, "", 0, 0)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_jax.cli.memory_data import sized_images
 from nas_jax.cli.memory_settings import overrides, random_mask, read_settings
-from nas_jax.cli.space import start_mask
 from nas_jax.config import DataConfig, ExperimentConfig
 from nas_jax.errors import ConfigError, DataError
 from nas_jax.memory import Candidate
+from nas_jax.run.memory_data import sized_images
+from nas_jax.run.space import start_mask
 from nas_jax.spaces import NONE, get_mask
 
 START = get_mask("darts")

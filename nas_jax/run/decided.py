@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 from nas_jax import oneshot
+from nas_jax.artefacts import SearchDecision
 from nas_jax.config import SearchConfig
 from nas_jax.spaces import SpaceMask
 
 
 def decided(
     result: oneshot.SearchResult, mask: SpaceMask, log: Path, config: SearchConfig
-) -> dict[str, Any]:
+) -> SearchDecision:
     """The `decision` of genotype.json: that of `oneshot.decision`, in words too.
 
     It is read from the log, so that a resumed search says what a whole one says.
@@ -26,8 +26,8 @@ def decided(
         config: Its configuration.
 
     Returns:
-        The figures, `text`, and `warning`, which is empty where more than half of the
-        genes are decided.
+        The figures in words too; with a warning where half of the genes or more could
+        as well have come out otherwise.
     """
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     last = int(result.state.step)
@@ -42,7 +42,7 @@ def decided(
             " What other initial weights of the network would choose is not part of "
             "this; another --config.seed shows it."
         )
-    return {**dataclasses.asdict(found), "text": text, "warning": warning}
+    return SearchDecision(**dataclasses.asdict(found), text=text, warning=warning)
 
 
 def _text(found: oneshot.Decision) -> str:

@@ -90,27 +90,37 @@ class Interrupt:
 
     @contextlib.contextmanager
     def saving(self, stage: str) -> Iterator[None]:
-        """A block whose work a stop must not lose: it looks at `requested` and saves.
-
-        Args:
-            stage: Its name.
-
-        Raises:
-            Stopped: The signal came and the block ended all the same, with all done.
-        """
-        with self._turn:
-            self._saving, self.doing = True, f"in {stage}"
+        """A block from `save_from` to `finish`."""
+        self.save_from(stage)
         try:
             yield
-        finally:
-            with self._turn:
-                # A block that a request ends is followed by nothing: it stays saving.
-                self._saving, self.doing = self.requested, f"after {stage}"
+        except BaseException:
+            self._leave(stage)
+            raise
+        self.finish(stage)
+
+    def save_from(self, stage: str) -> None:
+        """From here on a stop must not lose work: it looks at `requested` and saves."""
+        with self._turn:
+            self._saving, self.doing = True, f"in {stage}"
+
+    def finish(self, stage: str) -> None:
+        """Its work is done and on the disk.
+
+        Raises:
+            Stopped: A signal came meanwhile.
+        """
+        self._leave(stage)
         if self.requested:
             raise Stopped(
                 f"{stage} is finished and saved, and {self._name} came; the same "
                 "command goes on from there"
             )
+
+    def _leave(self, stage: str) -> None:
+        with self._turn:
+            # What a request ends is followed by nothing: it stays saving.
+            self._saving, self.doing = self.requested, f"after {stage}"
 
     def stop_if_requested(self, stage: str, step: int) -> None:
         """Leave the stage if a signal has come; call it after saving.

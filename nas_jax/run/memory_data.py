@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from nas_jax.cli.images import load_images
 from nas_jax.config import DataConfig
 from nas_jax.data import Dataset
 from nas_jax.errors import ConfigError
 from nas_jax.paths import local_path
+from nas_jax.run.images import load_images
 
 Sizes = tuple[tuple[int, int, int], int, int]
 """Height, width and channels; number of classes; number of training images."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 from absl import logging
 
 from nas_jax import data, training
-from nas_jax.cli.images import check_batches, check_copies, load_images
-from nas_jax.cli.space import start_mask
-from nas_jax.cli.stages.strategy import check_budget, get_strategy
+from nas_jax.artefacts import Data
 from nas_jax.config import ExperimentConfig
 from nas_jax.networks import check_images
 from nas_jax.networks.registry import check_operations
 from nas_jax.pruning import SupernetSize
-from nas_jax.spaces import SearchSpace, SpaceMask
+from nas_jax.run.images import check_batches, check_copies, load_images
+from nas_jax.run.space import start_mask
+from nas_jax.run.strategy import check_budget, get_strategy
+from nas_jax.spaces import Genotype, SearchSpace, SpaceMask
 from nas_jax.workdir import Workdir
 
 
@@ -31,6 +31,7 @@ class Experiment:
         dataset: The images.
         space: The search space.
         start: The mask that pruning starts from.
+        genotype: What to train, where the user gave it.
     """
 
     config: ExperimentConfig
@@ -38,25 +39,26 @@ class Experiment:
     dataset: data.Dataset
     space: SearchSpace
     start: SpaceMask
+    genotype: Genotype | None = None
 
     @functools.cached_property
     def data_digest(self) -> str:
         """SHA-256 of all images and labels, wherever they lie."""
         return data.content_sha256(self.dataset)
 
-    def data_facts(self) -> dict[str, Any]:
+    def data_facts(self) -> Data:
         """Where the images are from and how many there are, for people."""
         config, images = self.config.data, self.dataset
-        return {
-            "source": config.source,
-            "path": config.path,
-            "name": config.name,
-            "num_train": images.num_train,
-            "num_test": images.num_test,
-            "num_classes": images.num_classes,
-            "image_shape": images.image_shape,
-            "sha256": self.data_digest,
-        }
+        return Data(
+            source=config.source,
+            path=config.path,
+            name=config.name,
+            num_train=images.num_train,
+            num_test=images.num_test,
+            num_classes=images.num_classes,
+            image_shape=images.image_shape,
+            sha256=self.data_digest,
+        )
 
     @functools.cached_property
     def train_images(self) -> training.DeviceImages:
@@ -80,13 +82,6 @@ class Experiment:
         """Normalisation alone, for scoring and testing; the key is not used."""
         del key
         return data.normalize(images, self.dataset.mean, self.dataset.std)
-
-
-def say_devices(stage: str) -> None:
-    """Says that a stage leaves devices idle."""
-    count = jax.device_count()
-    if count > 1:
-        logging.warning("%s runs on 1 of the %d devices that are here", stage, count)
 
 
 def load_data(config: ExperimentConfig) -> tuple[data.Dataset, SearchSpace, SpaceMask]:

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,46 +14,35 @@ import numpy as np
 from absl import logging
 
 from nas_jax import data, pruning
-from nas_jax.cli.images import scored_images
-from nas_jax.cli.interrupt import Interrupt
-from nas_jax.cli.stages import making
-from nas_jax.cli.stages.experiment import Experiment
-from nas_jax.cli.stages.journal import FileJournal
-from nas_jax.cli.stages.step_bytes import step_bytes
-from nas_jax.cli.stages.strategy import get_strategy
+from nas_jax.artefacts import Budget, Operation, Pruning, Ranker
 from nas_jax.config import PruneConfig
 from nas_jax.memory import parse_bytes
 from nas_jax.metrics import Progress
 from nas_jax.proxies import Batch
-from nas_jax.spaces import SpaceMask
+from nas_jax.pruning.result import NOTHING_PRUNED
+from nas_jax.run import making
+from nas_jax.run.experiment import Experiment
+from nas_jax.run.images import scored_images
+from nas_jax.run.interrupt import Interrupt
+from nas_jax.run.journal import FileJournal
+from nas_jax.run.stage import Inputs
+from nas_jax.run.step_bytes import step_bytes
+from nas_jax.run.strategy import get_strategy
 
-JOURNAL = "prune.jsonl"
 
+def prune(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Pruning:
+    """Score and drop operations; each chunk of scores goes to prune.jsonl.
 
-def prune(experiment: Experiment, interrupt: Interrupt) -> SpaceMask:
-    """Score and drop operations; writes prune.jsonl, and prune.json at the end.
-
-    A signal ends the process at once: the scores so far are in prune.jsonl.
-
-    Returns:
-        What is kept.
-
-    Raises:
-        WorkdirError: The workdir has a pruning of another making.
+    A signal ends the process at once: the scores so far are in the file.
     """
-    config, workdir = experiment.config.prune, experiment.workdir
-    done = making.pruned_mask(experiment)
-    if done is not None:
-        return done
-    interrupt.doing = "in prune"
+    config = experiment.config.prune
     start = time.perf_counter()
-    made = making.pruning(experiment)
-    workdir.refuse_other_rows(JOURNAL, made)
-    workdir.note(made)
+    digest = making.pruning(experiment, inputs).digest
     strategy = get_strategy(config, experiment.space)
     scorers = [ranker.scored_by for ranker in strategy.rankers]
     pool = scored_images(experiment.dataset, scorers)
     progress = Progress(0, "prune: candidate", unit="candidates")
+    path = experiment.workdir.path("prune.jsonl")
     given_back = 0.0
 
     def on_chunk(done: int, total: int) -> None:
@@ -68,7 +56,7 @@ def prune(experiment: Experiment, interrupt: Interrupt) -> SpaceMask:
             progress.update(done)
 
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(FileJournal(workdir.path(JOURNAL), made.digest))
+        journal = stack.enter_context(FileJournal(path, digest))
         target = stack.enter_context(_target(experiment))
         result = pruning.prune(
             experiment.start,
@@ -90,14 +78,22 @@ def prune(experiment: Experiment, interrupt: Interrupt) -> SpaceMask:
         "score": result.score_seconds,
         "total": time.perf_counter() - start + journal.earlier_seconds,
     }
-    artefact = _artefact(experiment, strategy, result, len(pool))
-    artefact |= {
-        "warnings": warnings,
-        "seconds": seconds,
-        "mask_sha256": making.mask_digest(result.mask),
-    }
-    workdir.write_artefact("prune.json", artefact, made)
-    return result.mask
+    return _artefact(experiment, strategy, result, len(pool), tuple(warnings), seconds)
+
+
+def says(experiment: Experiment, pruning: Pruning) -> list[str]:
+    """How much is left."""
+    space, start = experiment.space, experiment.start
+    mask = making.searched_mask(experiment, {"prune": pruning})
+    return [
+        f"kept {mask.num_kept} of {start.num_kept} operations",
+        f"architectures: {space.size(start)} before, {space.size(mask)} after",
+        *(
+            f"warning: {warning}"
+            for warning in pruning.warnings
+            if warning.startswith(NOTHING_PRUNED)
+        ),
+    ]
 
 
 def candidates_at_once(config: PruneConfig) -> int:
@@ -150,54 +146,50 @@ def _artefact(
     strategy: pruning.Strategy,
     result: pruning.PruneResult,
     pool_size: int,
-) -> dict[str, Any]:
+    warnings: tuple[str, ...],
+    seconds: dict[str, float],
+) -> Pruning:
     config = experiment.config.prune
-    rows = []
-    for operation in result.operations:
-        row = dataclasses.asdict(operation)
-        if not row["reason"]:
-            row.pop("reason")
-        if row["offered"]:
-            row.pop("offered")
-        rows.append(row)
-    budget = {}
+    budget = None
     if config.budget:
-        budget = {
-            "budget_bytes": parse_bytes(config.budget),
-            "budget_target": config.budget_target,
-            "step_bytes": result.step_bytes,
-        }
-    return {
-        "space": experiment.space.name,
-        "strategy": result.strategy,
+        assert result.step_bytes is not None
+        budget = Budget(
+            parse_bytes(config.budget), config.budget_target, result.step_bytes
+        )
+    rows = [dataclasses.asdict(row) for row in result.operations]
+    return Pruning(
+        space=experiment.space.name,
+        strategy=result.strategy,
         # What its numbers mean, for readers that do not have it.
-        "meaning": pruning.STRATEGIES[config.strategy].words,
-        "defects": config.defects,
+        meaning=pruning.STRATEGIES[config.strategy].words,
+        defects=config.defects,
         # Of level, keep and budget, the one that decided.
-        "level": None if config.keep or config.budget else config.level,
-        "keep": None if config.budget else config.keep or None,
-        **budget,
-        "min_parametric": config.min_parametric,
-        # Of what there was to prune, which may be a part of the space.
-        "kept_fraction": result.kept_fraction,
-        "kept": result.mask.num_kept,
-        "total": result.start.num_kept,
-        "proxies": list(result.proxies),
-        "seed": experiment.config.seed,
-        "repeats": strategy.repeats,
-        "rounds": result.rounds,
-        "candidates": result.candidates,
-        "distinct_images": len(experiment.dataset.distinct),
-        "peak_memory_bytes": result.peak_memory_bytes,
-        "rankers": [
-            {
-                "proxy": ranker.name,
-                "network": dataclasses.asdict(ranker.build),  # type: ignore[call-overload]
-                "batch_size": min(ranker.batch_size, pool_size),
-                "norm": ranker.norm,
-            }
+        level=None if config.keep or config.budget else config.level,
+        keep=None if config.budget else config.keep or None,
+        budget=budget,
+        min_parametric=config.min_parametric,
+        kept_fraction=result.kept_fraction,
+        kept=result.mask.num_kept,
+        total=result.start.num_kept,
+        proxies=result.proxies,
+        seed=experiment.config.seed,
+        repeats=strategy.repeats,
+        rounds=result.rounds,
+        candidates=result.candidates,
+        distinct_images=len(experiment.dataset.distinct),
+        warnings=warnings,
+        seconds=seconds,
+        peak_memory_bytes=result.peak_memory_bytes,
+        rankers=tuple(
+            Ranker(
+                proxy=ranker.name,
+                network=dataclasses.asdict(ranker.build),  # type: ignore[call-overload]
+                batch_size=min(ranker.batch_size, pool_size),
+                norm=ranker.norm or "",
+            )
             for ranker in strategy.rankers
-        ],
-        "mask": result.mask.to_dict(),
-        "operations": rows,
-    }
+        ),
+        mask=result.mask.to_dict(),
+        mask_sha256=making.mask_digest(result.mask),
+        operations=tuple(Operation(name=row.pop("operation"), **row) for row in rows),
+    )

@@ -8,10 +8,10 @@ from typing import Any
 
 from absl import logging
 
-from nas_jax.cli.memory_child import Child
-from nas_jax.cli.stages.experiment import Experiment
 from nas_jax.memory import find_target
 from nas_jax.metrics import format_bytes
+from nas_jax.run.experiment import Experiment
+from nas_jax.run.memory_child import Child
 from nas_jax.spaces import SpaceMask
 
 

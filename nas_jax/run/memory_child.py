@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nas_jax
-from nas_jax.cli.compilers import hide_unused
 from nas_jax.errors import NasJaxError
 from nas_jax.memory import (
     MemoryUse,
@@ -36,6 +35,7 @@ from nas_jax.memory import (
     target_sharding,
 )
 from nas_jax.plugins import load_plugins
+from nas_jax.run.compilers import hide_unused
 
 if TYPE_CHECKING:
     from nas_jax.oneshot import OneShotAlgorithm
@@ -72,7 +72,7 @@ class Child:
         # Seconds are those of a first compilation.
         own = {"JAX_ENABLE_COMPILATION_CACHE": "false", "PYTHONPATH": path}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nas_jax.cli.memory_child"],
+            [sys.executable, "-m", "nas_jax.run.memory_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -157,11 +157,11 @@ class _Compiler:
         Raises:
             NasJaxError: The images' sizes are unknown or do not fit the network.
         """
-        from nas_jax.cli.images import check_batches
-        from nas_jax.cli.memory_data import sized_images
         from nas_jax.config import ExperimentConfig
         from nas_jax.networks import check_images
         from nas_jax.networks.registry import check_operations
+        from nas_jax.run.images import check_batches
+        from nas_jax.run.memory_data import sized_images
         from nas_jax.spaces import get_mask
 
         self._config = ExperimentConfig.from_json(setup["config"])
@@ -189,7 +189,8 @@ class _Compiler:
         """Trace and compile one search step."""
         import jax
 
-        from nas_jax.cli import stages
+        from nas_jax.run.experiment import Experiment
+        from nas_jax.run.search import algorithm
         from nas_jax.spaces import SpaceMask
         from nas_jax.workdir import Workdir
 
@@ -199,21 +200,19 @@ class _Compiler:
         )
         config = dataclasses.replace(self._config, search=search)
         mask = SpaceMask.from_json(self._space, json.dumps(request["mask"]))
-        experiment = stages.Experiment(
+        experiment = Experiment(
             config, Workdir(""), self._images, self._space, mask
         )
         per_epoch = int(self._images.num_train * search.train_fraction)
-        algorithm, _ = stages.algorithm(
-            experiment, mask, max(1, per_epoch // search.batch_size)
-        )
+        found = algorithm(experiment, mask, max(1, per_epoch // search.batch_size))
         answer: Json = {}
         if request["residuals"]:
             started = time.perf_counter()
             images = search.batch_size // search.microbatches
-            answer["residual_bytes"] = self._residuals(algorithm, images)
+            answer["residual_bytes"] = self._residuals(found, images)
             answer["residual_seconds"] = time.perf_counter() - started
         if request["compile"]:
-            answer |= self._compile(algorithm, experiment.augment, search.batch_size)
+            answer |= self._compile(found, experiment.augment, search.batch_size)
         # What was traced is of no use to the next step, and large.
         jax.clear_caches()
         return answer
