@@ -29,7 +29,7 @@ _PUBLIC = {
     "networks": (
         "Form Layers Op Size Spec family_of mixture_weights register_family register_op"
     ),
-    "oneshot": "FirstOrderDarts SearchResult lower_step search",
+    "oneshot": "OneShotSearch SearchResult darts lower_step register_algorithm search",
     "plugins": "load_plugins",
     "proxies": (
         "Batch Observed Proxy ScoredNetwork get_proxy list_proxies register_proxy"
@@ -71,9 +71,11 @@ if TYPE_CHECKING:
     from nas_jax.networks import mixture_weights as mixture_weights
     from nas_jax.networks import register_family as register_family
     from nas_jax.networks import register_op as register_op
-    from nas_jax.oneshot import FirstOrderDarts as FirstOrderDarts
+    from nas_jax.oneshot import OneShotSearch as OneShotSearch
     from nas_jax.oneshot import SearchResult as SearchResult
+    from nas_jax.oneshot import darts as darts
     from nas_jax.oneshot import lower_step as lower_step
+    from nas_jax.oneshot import register_algorithm as register_algorithm
     from nas_jax.oneshot import search as search
     from nas_jax.plugins import load_plugins as load_plugins
     from nas_jax.proxies import Batch as Batch

@@ -204,6 +204,7 @@ class SearchConfig:
     """One-shot search; defaults from DARTS' `cnn/train_search.py`.
 
     Attributes:
+        algorithm: How weights and alphas are trained, and what becomes of them.
         channels: Initial channels of the supernet.
         layers: Cells of the supernet; those at layers // 3 and 2 * layers // 3 reduce.
             In "nasbench201" cells of each of three stages (published: 5).
@@ -229,6 +230,7 @@ class SearchConfig:
         log_every: Steps between two rows of search.jsonl.
     """
 
+    algorithm: str = ruled("darts", OneOf("nas_jax.oneshot", "ALGORITHMS"))
     channels: int = ruled(16, ONE_OR_MORE)
     layers: int = ruled(8, ONE_OR_MORE)
     epochs: int = ruled(50, ONE_OR_MORE)

@@ -19,6 +19,8 @@ from pathlib import Path
 from nas_jax.errors import ConfigError
 from nas_jax.paths import local_path
 
+PROVIDERS = ("nas_jax.contrib",)
+"""Modules that register what the core does not know, in the registry's own time."""
 VARIABLE = "NAS_JAX_PLUGINS"
 """Names the plugins of this process and of those that it starts, as PATH does."""
 

@@ -203,7 +203,7 @@ def test_json_that_lacks_a_field_gets_the_default() -> None:
         ('{"sed": 1}', "unknown fields sed: config has name, seed, data"),
         (
             '{"search": {"epoch": 1, "lr": 2}}',
-            "unknown fields epoch, lr: config.search has channels, layers, epochs",
+            "unknown fields epoch, lr: config.search has algorithm, channels",
         ),
     ],
 )

@@ -18,13 +18,13 @@ from absl import flags
 from absl import logging as absl_logging
 
 from nas_jax.cli.arguments import all_flags, load_config, parse, plugins_in
-from nas_jax.cli.compilers import hide_unused
 from nas_jax.cli.help import help_text_of
-from nas_jax.cli.interrupt import STOPPED, Interrupt, Stopped
 from nas_jax.config import ExperimentConfig
 from nas_jax.errors import ConfigError, NasJaxError
 from nas_jax.paths import local_path
 from nas_jax.plugins import load_plugins
+from nas_jax.run.compilers import hide_unused
+from nas_jax.run.interrupt import STOPPED, Interrupt, Stopped
 
 CACHE_VARIABLE = "NAS_JAX_CACHE_DIR"
 

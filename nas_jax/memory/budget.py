@@ -153,19 +153,24 @@ def find_fitting(
     raise NothingFitsError(Verdict(least, done[least]), len(done))
 
 
-def recomputed_share(layers: int, nodes: int, remat: str) -> float:
+def recomputed_share(layers: int, first_wave: float, remat: str) -> float:
     """The share of all residuals that the backward pass computes again at one time.
 
     The largest cell is one at the full image; each reduction halves what a cell keeps,
     with a quarter of the pixels and twice the channels. The largest wave holds the
-    edges from a cell's two inputs, 2 of the k + 1 edges of its k-th node.
+    edges from a cell's inputs.
+
+    Args:
+        layers: Cells of the network.
+        first_wave: Share of a cell's edges that leave its inputs.
+        remat: What the backward pass computes again.
     """
     if remat in ("none", "op"):  # One operation at a time is next to nothing.
         return 0.0
     cells = [
         0.5 ** ((i >= layers // 3) + (i >= 2 * layers // 3)) for i in range(layers)
     ]
-    return 1 / sum(cells) * (4 / (nodes + 3) if remat == "wave" else 1)
+    return 1 / sum(cells) * (first_wave if remat == "wave" else 1)
 
 
 def _scaled(use: MemoryUse, ratio: float) -> float:

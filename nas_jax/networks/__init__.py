@@ -16,6 +16,8 @@ from nas_jax.networks.engines.weights import (
 )
 from nas_jax.networks.family import (
     FAMILIES,
+    AnyNetwork,
+    AnySupernet,
     Architectures,
     Candidates,
     NetworkFamily,
@@ -52,6 +54,8 @@ __all__ = [
     "NASBENCH201",
     "OPS",
     "REMATS",
+    "AnyNetwork",
+    "AnySupernet",
     "ArchWeights",
     "Architectures",
     "Candidates",

@@ -26,38 +26,38 @@ class Size(NamedTuple):
 
     Attributes:
         channels: Channels of its first cells.
-        cells: Its cells; those of each stage where a family has stages.
+        cells: Its cells; those of each stage where a family has several.
     """
 
     channels: int
     cells: int
 
 
-class Supernet(Protocol):
-    """A Flax module of images and architecture weights."""
+class AnySupernet(Protocol):
+    """A Flax module of images, architecture weights and a key; see `Supernet`."""
 
     mask: SpaceMask
 
-    def __call__(
-        self,
-        images: jax.Array,
-        arch_weights: ArchWeights,
-        key: jax.Array | None = None,
-    ) -> jax.Array:
+    def apply(self, variables: Any, *args: Any, **kw: Any) -> Any:
+        """Logits `[B, classes]`; with `method="observe"` an `Observed`."""
+        ...
+
+    def specs(self, depth: int, dtype: Any = jnp.float32) -> dict[str, Any]:
+        """Its parameters, for images of so many channels."""
+        ...
+
+
+class AnyNetwork(Protocol):
+    """A Flax module of images, `train` and a key; see `DerivedNetwork`."""
+
+    num_classes: int
+
+    def apply(self, variables: Any, *args: Any, **kw: Any) -> Any:
         """Logits `[B, classes]`."""
         ...
 
-    def observe(
-        self,
-        images: jax.Array,
-        arch_weights: ArchWeights,
-        gates: Sequence[jax.Array] | None = None,
-    ) -> Observed:
-        """The logits and all that proxies ask for."""
-        ...
-
-    def live(self, params: Params, arch_weights: ArchWeights) -> Any:
-        """The tree of the parameters, 1 for each layer that takes part, else 0."""
+    def specs(self, depth: int, dtype: Any = jnp.float32) -> dict[str, Any]:
+        """Its parameters and running statistics."""
         ...
 
 
@@ -99,19 +99,27 @@ class Scorable(Protocol):
 
 
 class NetworkFamily(Protocol):
-    """The networks of a kind of search spaces.
+    """The networks of a kind of search spaces."""
 
-    Attributes:
-        name: What `SearchSpace.family` says.
-        usual_size: Size of the supernet that a search trains by default.
-        staged: Whether a size counts the cells of a stage, and not of the network.
-        min_cells: Fewest cells.
-    """
+    @property
+    def name(self) -> str:
+        """What `SearchSpace.family` says."""
+        ...
 
-    name: str
-    usual_size: Size
-    staged: bool
-    min_cells: int
+    @property
+    def usual_size(self) -> Size:
+        """Size of the supernet that a search trains by default."""
+        ...
+
+    @property
+    def stages(self) -> int:
+        """Stages of equal cells, each of so many as a size says; 1 for none."""
+        ...
+
+    @property
+    def min_cells(self) -> int:
+        """Fewest cells of a size."""
+        ...
 
     def check_space(self, space: SearchSpace) -> None:
         """Raises ConfigError where a space is not of this kind."""
@@ -130,11 +138,11 @@ class NetworkFamily(Protocol):
         remat: Remat = "op",
         dtype: Dtype = "float32",
     ) -> Any:
-        """The supernet of the operations that a mask keeps, a `Supernet`."""
+        """The supernet of the operations that a mask keeps, an `AnySupernet`."""
         ...
 
     def network(self, genotype: Genotype, size: Size, num_classes: int) -> Any:
-        """The network of an architecture, a module of images and `train`.
+        """The network of an architecture, an `AnyNetwork`.
 
         Raises:
             GenotypeError: It cannot be trained.

@@ -125,7 +125,7 @@ class Layers:
         y = x @ kernel + bias
         if self.record is None:
             return y
-        shape = (1, *y.shape)
+        shape = (1, len(y), len(bias))
         gates = self.record.layer(shape, len(kernel), jnp.ones(1), 1)
         self.record.notes.macs.append(jnp.asarray(float(len(bias))))
         return y if gates is None else y * gates[0]

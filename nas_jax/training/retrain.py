@@ -88,7 +88,7 @@ class Trainer:
         self._augment = augment
         self._prepare = prepare
         images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-        self._abstract = abstract_variables(network, images, train=True)
+        self._abstract = abstract_variables(network, images)
         self.parameters = num_parameters(self._abstract)
         self.step = jax.jit(self._step, donate_argnums=0)
         self._test = jax.jit(self._test_batch)
@@ -110,11 +110,12 @@ class Trainer:
         check_mesh(state, data)
         key = jax.random.fold_in(key, state.step)
         images, labels = data.batch(index, key, self._augment)
+        noise = jax.random.fold_in(key, 1)  # For operations that draw.
 
         def loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
             logits, changed = self.network.apply(
-                variables, images, train=True, mutable=["batch_stats"]
+                variables, images, train=True, key=noise, mutable=["batch_stats"]
             )
             value, accuracy = loss_and_accuracy(logits, labels)
             return value, (accuracy, changed["batch_stats"])
@@ -134,7 +135,8 @@ class Trainer:
     ) -> tuple[jax.Array, jax.Array]:
         images, labels = data.batch(index, jax.random.key(0), self._prepare)
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        logits: Any = self.network.apply(variables, images, train=False)
+        noise = jax.random.fold_in(jax.random.key(0), index[0])
+        logits: Any = self.network.apply(variables, images, train=False, key=noise)
         assert isinstance(logits, jax.Array)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         right = (jnp.argmax(logits, axis=-1) == labels) & valid

@@ -47,7 +47,7 @@ def only(genotype: Genotype) -> SpaceMask:
 
 def cells_of(space: SearchSpace, size: Size) -> dict[str, tuple[str, bool, int]]:
     """Cell of the space, whether it halves, and repeats, by name of its parameters."""
-    if family_of(space).staged:
+    if family_of(space).stages > 1:
         name = space.cells[0].name
         return {f"stage_{stage}": (name, False, size.cells) for stage in range(3)}
     return {

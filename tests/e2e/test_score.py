@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas_jax.cli.interrupt import STOPPED
+from nas_jax.run.interrupt import STOPPED
 from nas_jax.spaces import get_space
 from nas_jax.spaces.nasbench201 import operations_of
 

@@ -10,11 +10,11 @@ import numpy as np
 from absl import logging
 
 from nas_jax.cli import app
-from nas_jax.cli.interrupt import Interrupt
 from nas_jax.cli.score.results import Results
 from nas_jax.cli.score.task import Task
 from nas_jax.errors import ConfigError
 from nas_jax.metrics import Progress, format_bytes, format_duration
+from nas_jax.run.interrupt import Interrupt
 from nas_jax.scoring import Scorer, widest
 from nas_jax.workdir import describe_environment
 

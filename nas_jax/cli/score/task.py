@@ -12,18 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from nas_jax import data
-from nas_jax.cli.images import (
-    check_copies,
-    load_images,
-    loading_options,
-    scored_images,
-)
 from nas_jax.cli.score.files import read_architectures
 from nas_jax.config import ExperimentConfig
 from nas_jax.errors import ConfigError
 from nas_jax.networks import check_size
 from nas_jax.proxies import Batch, ScoredNetwork, get_proxy, list_proxies
 from nas_jax.proxies.size import SEPARABLE
+from nas_jax.run.images import (
+    check_copies,
+    load_images,
+    loading_options,
+    scored_images,
+)
 from nas_jax.scoring import ScoredArchitectures, sample_genotypes
 from nas_jax.spaces import get_mask
 

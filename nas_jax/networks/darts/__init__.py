@@ -20,7 +20,7 @@ class Darts:
 
     name: str = "darts"
     usual_size: Size = Size(16, 8)
-    staged: bool = False
+    stages: int = 1
     min_cells: int = 2
 
     def check_space(self, space: SearchSpace) -> None:

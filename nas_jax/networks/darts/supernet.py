@@ -21,7 +21,7 @@ from nas_jax.networks.darts.stack import (
 from nas_jax.networks.engines import Dtype, Remat
 from nas_jax.networks.engines.loop import run_cell_loop
 from nas_jax.networks.engines.plan import CellPlan, plan_supernet
-from nas_jax.networks.engines.waves import run_waves
+from nas_jax.networks.engines.waves import Again, run_waves
 from nas_jax.networks.engines.weights import ArchWeights, check_weights
 from nas_jax.networks.layers import Layers, Norm, Params, project
 from nas_jax.networks.parameters import Specs, cast, declare, with_dtype
@@ -163,7 +163,9 @@ class Supernet(nn.Module):
             last: jax.Array,
             params: Params,
         ) -> jax.Array:
-            run = functools.partial(_run_cell, self.plan(place), self.remat, layers)
+            run: Any = functools.partial(
+                _run_cell, self.plan(place), self.remat, layers
+            )
             if self.remat == "cell":
                 run = jax.checkpoint(run)
             mine = jax.random.fold_in(key, index)
@@ -193,7 +195,7 @@ def _run_cell(
     ]
     if remat == "op":
         return run_cell_loop(plan, inputs, weights, params, layers.norm, key=key)
-    again = "wave" if remat == "wave" else "nothing"
+    again: Again = "wave" if remat == "wave" else "nothing"
     return run_waves(
         plan, inputs, weights, params, layers, mixed=True, again=again, key=key
     )

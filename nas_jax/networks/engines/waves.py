@@ -118,7 +118,7 @@ class _Results(NamedTuple):
         ops: The operations.
         y: What they compute before it is normalised.
         rows: The row of each operation's result.
-        count: How many live operations each row stands for.
+        live: How many live operations each row stands for.
         norm: Parameters of the normalisation that follows.
         params: All parameters.
     """
@@ -126,7 +126,7 @@ class _Results(NamedTuple):
     ops: tuple[PlannedOp, ...]
     y: jax.Array
     rows: list[int]
-    count: jax.Array
+    live: jax.Array
     norm: Params
     params: Params
 
@@ -152,7 +152,9 @@ def _together(
     values = [r.y for r in rest]
     if last:
         values.insert(0, _normalise(last, layers))
-    ops, rows, start = [], [], 0
+    ops: list[PlannedOp] = []
+    rows: list[int] = []
+    start = 0
     for r in (*last, *rest):
         ops += r.ops
         rows += [start + row for row in r.rows]
@@ -195,7 +197,7 @@ def _normalise(results: Sequence[_Results], layers: Layers) -> jax.Array:
     factors = [r.norm for r in results]
     names = [*factors[0]]
     whole = {name: _concat([f[name] for f in factors]) for name in names}
-    count = _concat([r.count for r in results])
+    count = _concat([r.live for r in results])
     y = layers.of(count).normalise(_concat([r.y for r in results]), whole)
     ends = np.cumsum([len(r.y) for r in results])[:-1]
     for name in names:

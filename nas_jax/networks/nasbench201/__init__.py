@@ -10,7 +10,7 @@ from nas_jax.networks.engines import Dtype, Remat
 from nas_jax.networks.family import Size, register_family
 from nas_jax.networks.nasbench201.coded import CodedNasBench201
 from nas_jax.networks.nasbench201.network import NasBench201Network
-from nas_jax.networks.nasbench201.stages import check_halves
+from nas_jax.networks.nasbench201.stages import STAGES, check_halves
 from nas_jax.networks.nasbench201.supernet import NasBench201Supernet
 from nas_jax.spaces import Genotype, SearchSpace, SpaceMask, nasbench201_space
 from nas_jax.spaces.nasbench201 import (
@@ -26,7 +26,7 @@ class NasBench201:
 
     name: str = "nasbench201"
     usual_size: Size = Size(16, 5)
-    staged: bool = True
+    stages: int = STAGES
     min_cells: int = 1
 
     def check_space(self, space: SearchSpace) -> None:

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from nas_jax.cli import score
-from nas_jax.cli.interrupt import STOPPED
 from nas_jax.cli.score import loop, task
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import Observed, ScoredNetwork
+from nas_jax.run.interrupt import STOPPED
 from nas_jax.scoring import Scorer, sample_genotypes
 from nas_jax.spaces import NASBENCH201_OPS, Genotype, nasbench201_space
 from nas_jax.spaces.nasbench201 import operations_of
