@@ -1,7 +1,7 @@
 """Replicas of other papers' own methods, which nothing else here needs.
 
 Importing this package registers them with the core, as a user's own package would. The
-core does not import it: `nas_jax.plugins.PROVIDERS` names it, and registries look there.
+core does not import it: `nas_jax.plugins.PROVIDERS` names it for the registries.
 """
 
 from nas_jax.contrib import te_nas

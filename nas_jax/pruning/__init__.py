@@ -21,7 +21,7 @@ from nas_jax.pruning.importance import (
     sum_of_changes,
     sum_of_ranks,
 )
-from nas_jax.pruning.prune import Journal, prune
+from nas_jax.pruning.loop import Journal, prune
 from nas_jax.pruning.rankers import Ranker, RankerScores
 from nas_jax.pruning.result import PruneResult, ScoredOperation
 from nas_jax.pruning.scored_supernet import scored_supernet

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from nas_jax.proxies import Batch, get_proxy
-from nas_jax.scoring import get_family, sample_genotypes
+from nas_jax.scoring import ScoredArchitectures, sample_genotypes
+from nas_jax.spaces import nasbench201_space
 from nas_jax.spaces.nasbench201 import operations_of
 
 torch = pytest.importorskip("torch", reason="needs the extra benchmark (PyTorch)")
@@ -24,7 +25,7 @@ CHANNELS, CELLS, CLASSES = 4, 2, 10
 def test_parameters_are_ours() -> None:
     from benchmarks.torch_scores import Network
 
-    family = get_family("nasbench201", channels=CHANNELS, cells=CELLS)
+    family = ScoredArchitectures(nasbench201_space(), channels=CHANNELS, cells=CELLS)
     params = family.init(jax.random.key(0), (8, 8, 3))
     genotypes = sample_genotypes(family.space, 6, seed=0)
     codes = family.encode(genotypes)

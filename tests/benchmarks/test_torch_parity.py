@@ -101,7 +101,7 @@ def make_pair(mask: SpaceMask, dtype: str) -> Pair:
     # Far from equal, so that every operation's gradient differs.
     alphas = init_alphas(SPACE, jax.random.key(2))
     alphas = {name: 500 * alpha.astype(dtype) for name, alpha in alphas.items()}
-    shapes = abstract_variables(network, jnp.asarray(images[0]), alphas)
+    shapes = abstract_variables(network, images[0])
     params = init_variables(jax.random.key(3), shapes)["params"]
     params["classifier"]["kernel"] *= 5  # Gradients that need clipping.
     reference = torch_darts.Supernet(mask, CHANNELS, CELLS, CLASSES)
@@ -193,7 +193,7 @@ def test_parameter_counts(name: str) -> None:
     count = sum(p.numel() for p in reference.parameters())
     network = Supernet(MASKS[name], 16, 8, 10)
     images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-    shapes = abstract_variables(network, images, init_alphas(SPACE, jax.random.key(0)))
+    shapes = abstract_variables(network, images)
     assert count == sum(math.prod(x.shape) for x in jax.tree.leaves(shapes["params"]))
     if name == "unpruned":
         assert count == 1_930_618

@@ -172,8 +172,8 @@ def test_time_of_a_step() -> None:
 
 def test_share_of_what_is_computed_again() -> None:
     # DARTS: cells 0 and 1 whole, 2 to 4 a half, 5 to 7 a quarter.
-    assert recomputed_share(8, 4, "none") == 0
-    assert recomputed_share(8, 4, "cell") == pytest.approx(1 / 4.25)
-    assert recomputed_share(8, 4, "op") == 0
+    assert recomputed_share(8, 8 / 14, "none") == 0
+    assert recomputed_share(8, 8 / 14, "cell") == pytest.approx(1 / 4.25)
+    assert recomputed_share(8, 8 / 14, "op") == 0
     # 8 of the 14 edges come from the cell's inputs.
-    assert recomputed_share(8, 4, "wave") == pytest.approx(8 / 14 / 4.25)
+    assert recomputed_share(8, 8 / 14, "wave") == pytest.approx(8 / 14 / 4.25)

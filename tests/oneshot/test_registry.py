@@ -17,7 +17,7 @@ import pytest
 
 from nas_jax.config import SearchConfig
 from nas_jax.errors import ConfigError
-from nas_jax.networks import get_supernet
+from nas_jax.networks import Size, family_of
 from nas_jax.oneshot import (
     ALGORITHMS,
     OneShotSearch,
@@ -38,7 +38,8 @@ def test_every_algorithm_is_composed_from_a_config(name: str) -> None:
         "steps_per_epoch": 5,
     }
     assert set(OPTIONS) <= set(told)
-    network = get_supernet(get_mask("darts", 1), 2, 2, 2)
+    mask = get_mask("darts", 1)
+    network = family_of(mask.space).supernet(mask, Size(2, 2), 2)
     algorithm = get_algorithm(name).compose(network, told)
     rates = [float(algorithm.learning_rate(step)) for step in (0, 4, 5, 10)]
     # By the epoch, from the start of the schedule to its end.

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from nas_jax.networks.cell import Remat
 
 from nas_jax.errors import DataError
-from nas_jax.networks import Supernet
+from nas_jax.networks import Remat, Supernet
 from nas_jax.oneshot import (
     OneShotSearch,
     SearchResult,

@@ -13,23 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from nas_jax.networks.backbone import places
-from nas_jax.pruning.scored_nasbench201 import scored_nasbench201
-from nas_jax.scoring.families import Darts
 
 from nas_jax.contrib.te_nas import ThinDarts
 from nas_jax.networks import (
-    NasBench201Supernet,
+    Candidates,
+    Size,
     Supernet,
-    abstract_variables,
-    darts_codes,
     mixture_weights,
     to_edges,
     zero_alphas,
 )
+from nas_jax.networks.darts.stack import places
 from nas_jax.proxies import Batch, ScoredNetwork, logsynflow, synflow
-from nas_jax.pruning import scored_supernet
-from nas_jax.scoring import get_family
+from nas_jax.scoring import ScoredArchitectures, scored_network
 from nas_jax.spaces import Genotype, SpaceMask, darts_space, nasbench201_space
 from nas_jax.spaces.nasbench201 import NASBENCH201_OPS
 from tests.contrib import thin_reference
@@ -96,22 +92,20 @@ def nasbench201(params: Tree, weights: Any) -> Any:
                 if op == "avg_pool_3x3":
                     y = thin_reference.pool(y, op, 1)
                 elif op != "skip_connect":
-                    y = conv(y, params[f"stage_{stage}_{op}"]["kernel"][index, edge])
+                    y = conv(y, params[f"stage_{stage}"][op]["kernel"][index, edge])
                 nodes[target] = nodes[target] + weights[edge][column] * y
         return nodes[3]
 
     x = thin_reference.conv(ONES, params["stem"]["kernel"], 1)
     for stage in range(3):
         if stage:
-            own = {
-                name: params[f"reduce_{stage}_{name}"]["kernel"]
-                for name in ("a", "b", "shortcut")
-            }
+            own = dict(params[f"reduce_{stage}"])
+            own |= {name: own[name]["kernel"] for name in "ab"}
             corners = [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
             x = sum(corners) / 4 @ own["shortcut"] + conv(
                 conv(x, own["a"], 2), own["b"]
             )
-        for index in range(len(params["stage_0_nor_conv_3x3"]["kernel"])):
+        for index in range(len(params["stage_0"]["nor_conv_3x3"]["kernel"])):
             x = cell(x, stage, index)
     last = params["classifier"]
     return jnp.mean(jax.nn.relu(x), (1, 2)) @ last["kernel"] + last["bias"]
@@ -184,7 +178,7 @@ def even(space: Any, live: Weights) -> Weights:
 
 
 def test_nasbench201_family() -> None:
-    family = get_family("nasbench201", channels=2, cells=1, num_classes=3)
+    family = ScoredArchitectures(BENCH, 3, channels=2, cells=1)
     params = random_like(family.init(KEY, SHAPE))
     operations = np.array([3, 1, 2, 4, 0, 3], np.int32)
     network = family.scored(params, {"operations": operations})
@@ -192,23 +186,22 @@ def test_nasbench201_family() -> None:
 
 
 def test_nasbench201_supernet() -> None:
-    supernet = NasBench201Supernet(SpaceMask.full(BENCH), 2, 1, 3)
-    shapes = abstract_variables(supernet, jnp.asarray(ONES), zero_alphas(BENCH))
-    params = random_like(shapes["params"])
+    supernet = Candidates(SpaceMask.full(BENCH), Size(2, 1), 3)
+    params = random_like(supernet.init(KEY, SHAPE))
     live = live_of(BENCH, ("cell", 0, "nor_conv_3x3"), ("cell", 5, "skip_connect"))
     weights = even(BENCH, live)["cell"]
-    network = scored_nasbench201(supernet, params, live)
+    network = scored_network(supernet, params, live)
     check(network, lambda p: nasbench201(p, weights), params)
 
 
 def test_darts_supernet() -> None:
-    supernet = Supernet(SpaceMask.full(SPACE), 2, 3, 3)
-    shapes = abstract_variables(supernet, jnp.asarray(ONES), zero_alphas(SPACE))
-    params = random_like(shapes["params"])
+    mask = SpaceMask.full(SPACE)
+    supernet, candidates = Supernet(mask, 2, 3, 3), Candidates(mask, Size(2, 3), 3)
+    params = random_like(candidates.init(KEY, SHAPE))
     live = live_of(SPACE, ("normal", 0, "sep_conv_3x3"), ("reduce", 3, "skip_connect"))
     weights = even(SPACE, live)
     check(
-        scored_supernet(supernet, params, live),
+        scored_network(candidates, params, live),
         lambda p: darts(to_edges(supernet, p), weights, 3),
         params,
     )
@@ -221,10 +214,10 @@ def test_darts_family() -> None:
     reduce += [("sep_conv_3x3", 1), ("skip_connect", 2)]
     text = f"Genotype(normal={genes}, reduce={reduce}, "
     genotype = Genotype.parse(SPACE, text + "normal_concat=[2,3], reduce_concat=[2,3])")
-    family = Darts(2, 3, 3, SPACE)
+    family = ScoredArchitectures(SPACE, 3, channels=2, cells=3)
     params = random_like(family.init(KEY, SHAPE))
-    operations, sources = darts_codes(genotype)
-    codes = {"operations": operations, "sources": sources}
+    codes = {name: rows[0] for name, rows in family.encode([genotype]).items()}
+    operations, sources = codes["operations"], codes["sources"]
     weights = {
         spec.name: np.zeros((len(spec.edges), len(spec.ops))) for spec in SPACE.cells
     }
@@ -235,17 +228,13 @@ def test_darts_family() -> None:
         for index, place in enumerate(places(2, 3)):
             row = [spec.name for spec in SPACE.cells].index(place.name)
             spec, own = SPACE.cells[row], params[f"cell_{index}"]
-            cell: Tree = {
-                name: jax.tree.map(lambda p: p[0], own[name])
-                for name in ("preprocess_0", "preprocess_1")
-            }
+            cell: Tree = {name: own[name] for name in ("preprocess_0", "preprocess_1")}
             for gene, target in enumerate(spec.gene_nodes):
                 edge = spec.edges.index((int(sources[row, gene]), target))
                 op = spec.selectable[operations[row, gene]]
                 weights[spec.name][edge, spec.ops.index(op)] = 1
-                kinds = {k: p[gene] for k, p in own.items() if k.startswith(op)}
-                named = {k.removeprefix(f"{op}_"): p for k, p in kinds.items()}
-                cell[f"edge_{edge}"] = {op: named}
+                kinds = {k: p[gene] for k, p in own.get(op, {}).items()}
+                cell[f"edge_{edge}"] = {op: kinds}
             edges[f"cell_{index}"] = cell
         return edges
 

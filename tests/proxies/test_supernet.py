@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from nas_jax.networks import (
+    Candidates,
+    Size,
     Supernet,
     abstract_variables,
     from_edges,
     init_variables,
     to_edges,
-    zero_alphas,
 )
 from nas_jax.proxies import Batch, get_proxy, list_proxies
-from nas_jax.pruning import leave_one_out, scored_supernet
+from nas_jax.pruning import leave_one_out
+from nas_jax.scoring import scored_network
 from nas_jax.spaces import SpaceMask, darts_space
 
 SPACE = darts_space(2, ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3"))
@@ -53,7 +55,7 @@ def programs() -> list[Any]:
 def abstract_params(mask: SpaceMask) -> Any:
     # One layer is one reduction cell, which has every kind of operation stacked.
     network, images = Supernet(mask, 2, 1, 3), jnp.zeros((2, 8, 8, 1))
-    return abstract_variables(network, images, zero_alphas(SPACE))["params"]
+    return abstract_variables(network, images)["params"]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def batch() -> Batch:
 
 
 def scores(names: Any, mask: SpaceMask, params: Any, live: Any, batch: Batch) -> Any:
-    network = scored_supernet(Supernet(mask, 2, 1, 3), params, live)
+    network = scored_network(Candidates(mask, Size(2, 1), 3), params, live)
     return jnp.stack([get_proxy(n).score(network, batch, KEY) for n in names])
 
 

@@ -10,10 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.networks import Supernet, abstract_variables, init_variables, zero_alphas
 from nas_jax.proxies import Batch, failures, nwot, zen
-from nas_jax.pruning import scored_supernet
-from nas_jax.scoring import get_family
+from nas_jax.scoring import ScoredArchitectures, scored_network
 from nas_jax.spaces import NASBENCH201_OPS, SpaceMask, darts_space, nasbench201_space
 from nas_jax.spaces.nasbench201 import official_order
 
@@ -21,7 +19,7 @@ FAST = {"xla_backend_optimization_level": 0}
 KEY = jax.random.key(3)
 EDGES = nasbench201_space().cells[0].edges
 NONE, SKIP, CONV1, CONV3, _ = NASBENCH201_OPS
-FAMILY = get_family("nasbench201", channels=2, cells=1, num_classes=3)
+FAMILY = ScoredArchitectures(nasbench201_space(), 3, channels=2, cells=1)
 IMAGES = jax.random.normal(jax.random.key(0), (3, 8, 8, 3))
 BATCH = Batch(IMAGES, jnp.arange(3))
 # The second node of `zero` is a sum of nothing, and a convolution reads it.
@@ -84,9 +82,8 @@ def test_a_convolution_of_zeros_adds_nothing() -> None:
 
 def test_a_convolution_of_zeros_in_a_supernet() -> None:
     space = darts_space(2, ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3"))
-    supernet = Supernet(SpaceMask.full(space), 2, 1, 3)
-    shapes = abstract_variables(supernet, IMAGES, zero_alphas(space))
-    params = init_variables(jax.random.key(1), shapes)["params"]
+    supernet = Candidates(SpaceMask.full(space), Size(2, 1), 3)
+    params = supernet.init(jax.random.key(1), IMAGES.shape[1:])
     cell = space.cell("reduce")
     # Node 2 gets nothing, and what leaves it by edge 4 is nothing.
     assert [cell.edges[e] for e in (0, 1, 4)] == [(0, 2), (1, 2), (2, 3)]
@@ -96,7 +93,7 @@ def test_a_convolution_of_zeros_in_a_supernet() -> None:
     without["reduce"][4] = [1, 1, 0, 0]
 
     def score(live: Any) -> Any:
-        return zen(scored_supernet(supernet, params, live), BATCH, KEY)
+        return zen(scored_network(supernet, params, live), BATCH, KEY)
 
     run = jax.jit(score, compiler_options=FAST)
     found = float(run(live))

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.networks.backbone import places
-from nas_jax.networks.plan import plan_supernet
+from nas_jax.networks.darts.stack import places
+from nas_jax.networks.engines.plan import plan_supernet
 from nas_jax.proxies import Batch, Proxy, ScoredNetwork, get_proxy
 from nas_jax.proxies import proxy as registry
 from nas_jax.spaces import SpaceMask
@@ -46,7 +46,7 @@ def worth_proxy() -> Callable[..., Any]:
         def score(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
             total = jnp.full((), 100.0)
             for index, place in enumerate(places(2, layers)):
-                plan = plan_supernet(mask, place.name)
+                plan = plan_supernet(mask, place.name, place.reduction)
                 live = network.live[f"cell_{index}"]
                 for name in sorted({o.op for o in plan.ops}):
                     values = [
@@ -54,7 +54,7 @@ def worth_proxy() -> Callable[..., Any]:
                         for o in plan.ops
                         if o.op == name
                     ]
-                    alive = live[f"{name}_pointwise_1"]
+                    alive = live[name]["pointwise_1"]
                     total += alive @ jnp.array(values, jnp.float32)
             return total
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ import pytest
 
 from nas_jax.data import load_npz, normalize
 from nas_jax.proxies import Batch
-from nas_jax.scoring import Family, Scorer, get_family
-from nas_jax.spaces import Genotype
+from nas_jax.scoring import ScoredArchitectures, Scorer
+from nas_jax.spaces import Genotype, nasbench201_space
 from nas_jax.spaces.nasbench201 import operations_of
 from nas_jax.tabular import Table, load_table, spearman
 
@@ -23,8 +24,8 @@ STAGES = ((32 * 32, 16), (16 * 16, 32), (8 * 8, 64))
 
 
 @pytest.fixture(scope="module")
-def family() -> Family:
-    return get_family("nasbench201")
+def family() -> ScoredArchitectures:
+    return ScoredArchitectures(nasbench201_space())
 
 
 def published(shared_data: Path, name: str) -> Table:
@@ -36,7 +37,7 @@ def some(table: Table) -> list[str]:
     return [table.architectures[i] for i in rows]
 
 
-def macs_of(family: Family, names: Sequence[str]) -> np.ndarray:
+def macs_of(family: Any, names: Sequence[str]) -> np.ndarray:
     """Multiply-accumulates of architectures for one image."""
     codes = family.encode([Genotype.parse(family.space, name) for name in names])
     params = family.init(jax.random.key(0), (32, 32, 3))
@@ -52,13 +53,13 @@ def macs_of(family: Family, names: Sequence[str]) -> np.ndarray:
 def by_naslibs_rule(name: str, macs: float) -> float:
     """MACs, 3 for an element that an edge normalises and 9 for one that it pools."""
     extra = {"nor_conv_1x1": 3, "nor_conv_3x3": 3, "avg_pool_3x3": 9}
-    genotype = Genotype.parse(get_family("nasbench201").space, name)
+    genotype = Genotype.parse(nasbench201_space(), name)
     each = sum(extra.get(op, 0) for op in operations_of(genotype))
     elements = sum(5 * pixels * channels for pixels, channels in STAGES)
     return macs + each * elements
 
 
-def test_naslibs_flops_are_ours_by_its_rule(family: Family, shared_data: Path) -> None:
+def test_naslibs_flops_are_ours_by_its_rule(family: Any, shared_data: Path) -> None:
     table = published(shared_data, "nb201_naslib_proxies_cifar10.csv.gz")
     names = some(table)
     macs = macs_of(family, names)
@@ -71,7 +72,7 @@ def test_naslibs_flops_are_ours_by_its_rule(family: Family, shared_data: Path) -
 
 
 @pytest.mark.slow
-def test_scores_rank_as_naslibs_do(family: Family, shared_data: Path) -> None:
+def test_scores_rank_as_naslibs_do(family: Any, shared_data: Path) -> None:
     # Other images, initial weights and batches: NASLib with itself reaches .9998 and
     # .991 over 447 architectures.
     images = load_npz(shared_data / "cifar10_subset" / "cifar10_subset.npz")

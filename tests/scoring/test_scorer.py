@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 
 from nas_jax.proxies import Batch, get_proxy
-from nas_jax.scoring import Family, Scorer, get_family, sample_genotypes, widest
+from nas_jax.scoring import ScoredArchitectures, Scorer, sample_genotypes, widest
 from nas_jax.scoring.scorer import program_groups, proxy_key
+from nas_jax.spaces import nasbench201_space
 
 PROXIES = ("params", "nwot", "snip")
 KEY = jax.random.key(3)
 
 
 @pytest.fixture(scope="module")
-def family() -> Family:
-    return get_family("nasbench201", channels=2, cells=1, num_classes=3)
+def family() -> ScoredArchitectures:
+    return ScoredArchitectures(nasbench201_space(), 3, channels=2, cells=1)
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +36,22 @@ def batch() -> Batch:
 
 
 @pytest.fixture(scope="module")
-def params(family: Family) -> Any:
+def params(family: ScoredArchitectures) -> Any:
     return family.init(jax.random.key(1), (8, 8, 3))
 
 
 @pytest.fixture(scope="module")
-def codes(family: Family) -> Any:
+def codes(family: ScoredArchitectures) -> Any:
     return family.encode(sample_genotypes(family.space, 5, seed=0))
 
 
 @pytest.fixture(scope="module")
-def scores(family: Family, params: Any, batch: Batch, codes: Any) -> np.ndarray:
+def scores(family: Any, params: Any, batch: Batch, codes: Any) -> np.ndarray:
     return Scorer(family.scored, PROXIES)(params, batch, KEY, codes)
 
 
 def test_scores_are_those_of_each_network_alone(
-    family: Family, params: Any, batch: Batch, codes: Any, scores: np.ndarray
+    family: Any, params: Any, batch: Batch, codes: Any, scores: np.ndarray
 ) -> None:
     assert scores.shape == (5, 3) and scores.dtype == np.float64
     assert len(np.unique(scores[:, 1])) == 5
@@ -62,7 +63,7 @@ def test_scores_are_those_of_each_network_alone(
 
 
 def test_side_by_side_is_the_same(
-    family: Family, params: Any, batch: Batch, codes: Any, scores: np.ndarray
+    family: Any, params: Any, batch: Batch, codes: Any, scores: np.ndarray
 ) -> None:
     # Three at once do not divide five. Gradients side by side take a CPU minutes.
     wide = Scorer(family.scored, PROXIES[:2], width=3)(params, batch, KEY, codes)
@@ -70,7 +71,7 @@ def test_side_by_side_is_the_same(
 
 
 def test_threads_share_the_architectures(
-    family: Family,
+    family: Any,
     params: Any,
     batch: Batch,
     codes: Any,
@@ -95,7 +96,7 @@ def test_threads_share_the_architectures(
 
 
 def test_other_architectures_share_the_programs(
-    family: Family, params: Any, batch: Batch, codes: Any
+    family: Any, params: Any, batch: Batch, codes: Any
 ) -> None:
     traces = 0
 
@@ -116,7 +117,7 @@ def test_other_architectures_share_the_programs(
 
 
 def test_synflow_gets_64_bit_numbers(
-    family: Family, params: Any, batch: Batch, codes: Any
+    family: Any, params: Any, batch: Batch, codes: Any
 ) -> None:
     # Each layer multiplies by its scale: more than float32 can hold.
     large = jax.tree.map(lambda w: w * 1e4, params)
@@ -126,7 +127,7 @@ def test_synflow_gets_64_bit_numbers(
 
 
 def test_images_of_64_bits(
-    family: Family, params: Any, batch: Batch, codes: Any, scores: np.ndarray
+    family: Any, params: Any, batch: Batch, codes: Any, scores: np.ndarray
 ) -> None:
     """The same numbers, also where labels alone have 64 bits."""
     with jax.enable_x64(True):
@@ -160,9 +161,10 @@ def test_widest_fits(budget: int, peak: Callable[[int], int], width: int) -> Non
 DEVICES = """
 import jax, jax.numpy as jnp, numpy as np
 from nas_jax.proxies import Batch
-from nas_jax.scoring import Scorer, get_family, sample_genotypes
+from nas_jax.scoring import ScoredArchitectures, Scorer, sample_genotypes
+from nas_jax.spaces import nasbench201_space
 assert len(jax.devices()) == 4
-family = get_family("nasbench201", channels=2, cells=1, num_classes=3)
+family = ScoredArchitectures(nasbench201_space(), 3, channels=2, cells=1)
 params = family.init(jax.random.key(1), (8, 8, 3))
 codes = family.encode(sample_genotypes(family.space, 5, seed=0))
 images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))

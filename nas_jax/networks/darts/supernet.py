@@ -163,9 +163,8 @@ class Supernet(nn.Module):
             last: jax.Array,
             params: Params,
         ) -> jax.Array:
-            run: Any = functools.partial(
-                _run_cell, self.plan(place), self.remat, layers
-            )
+            plan = self.plan(place)
+            run: Any = functools.partial(_run_cell, plan, self.remat, layers)
             if self.remat == "cell":
                 run = jax.checkpoint(run)
             mine = jax.random.fold_in(key, index)

@@ -76,7 +76,7 @@ class Fake:
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "get_family", lambda name, **sizes: Fake())
+    monkeypatch.setattr(task, "ScoredArchitectures", lambda *a, **sizes: Fake())
 
 
 @pytest.fixture

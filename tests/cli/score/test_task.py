@@ -12,13 +12,14 @@ import pytest
 from nas_jax.cli.score.task import PER_IMAGE, choose_proxies
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import ScoredNetwork, list_proxies
-from nas_jax.scoring import Family, get_family, sample_genotypes
+from nas_jax.scoring import ScoredArchitectures, sample_genotypes
+from nas_jax.spaces import darts_space, nasbench201_space
 
 IMAGE = (8, 8, 3)
 
 
 def chosen(
-    family: Family, asked: Sequence[str] | None = None, scored: Any = None
+    family: ScoredArchitectures, asked: Sequence[str] | None = None, scored: Any = None
 ) -> tuple[str, ...]:
     params = family.init(jax.random.key(0), IMAGE)
     codes = family.encode(sample_genotypes(family.space, 2, seed=0))
@@ -34,19 +35,19 @@ def chosen(
 
 
 @pytest.fixture(scope="module")
-def nasbench201() -> Family:
-    return get_family("nasbench201", channels=2, cells=1)
+def nasbench201() -> ScoredArchitectures:
+    return ScoredArchitectures(nasbench201_space(), channels=2, cells=1)
 
 
-def test_all_that_suit_the_networks(nasbench201: Family) -> None:
+def test_all_that_suit_the_networks(nasbench201: ScoredArchitectures) -> None:
     every = set(list_proxies())
     # A space without separable convolutions has none to count.
     assert set(chosen(nasbench201)) == every - PER_IMAGE - {"sep_convs"}
-    darts = get_family("darts", channels=2, cells=2)
+    darts = ScoredArchitectures(darts_space(), channels=2, cells=2)
     assert set(chosen(darts)) == every - PER_IMAGE
 
 
-def test_networks_that_tell_less_have_fewer(nasbench201: Family) -> None:
+def test_networks_that_tell_less_have_fewer(nasbench201: ScoredArchitectures) -> None:
     def silent(network: ScoredNetwork) -> ScoredNetwork:
         return dataclasses.replace(network, observe=None, operations=None)
 
@@ -57,6 +58,6 @@ def test_networks_that_tell_less_have_fewer(nasbench201: Family) -> None:
         chosen(nasbench201, ["snip", "nwot"], silent)
 
 
-def test_what_is_asked_for_is_taken_once(nasbench201: Family) -> None:
+def test_what_is_asked_for_is_taken_once(nasbench201: ScoredArchitectures) -> None:
     asked = ["ntk_cond", "sep_convs", "params", "ntk_cond"]
     assert chosen(nasbench201, asked) == ("ntk_cond", "sep_convs", "params")
