@@ -24,7 +24,6 @@ from nas_jax.pruning.importance import (
 from nas_jax.pruning.loop import Journal, prune
 from nas_jax.pruning.rankers import Ranker, RankerScores
 from nas_jax.pruning.result import PruneResult, ScoredOperation
-from nas_jax.pruning.scored_supernet import scored_supernet
 from nas_jax.pruning.selection import Target, operations_to_keep
 from nas_jax.pruning.step_bytes import step_bytes
 from nas_jax.pruning.strategies import (
@@ -75,7 +74,6 @@ __all__ = [
     "relative_importance",
     "rounds_of_step",
     "sampled",
-    "scored_supernet",
     "scoring_options",
     "step_bytes",
     "sum_of_changes",

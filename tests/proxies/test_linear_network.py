@@ -76,8 +76,8 @@ def check(network: ScoredNetwork, plain: Any, params: Tree) -> None:
     np.testing.assert_allclose(found, again, rtol=1e-9)
 
 
-def nasbench201(params: Tree, weights: Any) -> Any:
-    """Logits of the cells' edges, weighted; the kernels are stacked by edge."""
+def nasbench201(params: Tree, weights: Any, order: Any = range(6)) -> Any:
+    """Logits of the cells' edges, weighted; the kernels are stacked in an order."""
 
     def conv(x: Any, kernel: Any, stride: int = 1) -> Any:
         return thin_reference.conv(jax.nn.relu(x), kernel, len(kernel) // 2, stride)
@@ -92,7 +92,12 @@ def nasbench201(params: Tree, weights: Any) -> Any:
                 if op == "avg_pool_3x3":
                     y = thin_reference.pool(y, op, 1)
                 elif op != "skip_connect":
-                    y = conv(y, params[f"stage_{stage}"][op]["kernel"][index, edge])
+                    y = conv(
+                        y,
+                        params[f"stage_{stage}"][op]["kernel"][
+                            index, order.index(edge)
+                        ],
+                    )
                 nodes[target] = nodes[target] + weights[edge][column] * y
         return nodes[3]
 
@@ -191,7 +196,7 @@ def test_nasbench201_supernet() -> None:
     live = live_of(BENCH, ("cell", 0, "nor_conv_3x3"), ("cell", 5, "skip_connect"))
     weights = even(BENCH, live)["cell"]
     network = scored_network(supernet, params, live)
-    check(network, lambda p: nasbench201(p, weights), params)
+    check(network, lambda p: nasbench201(p, weights, (0, 1, 3, 2, 4, 5)), params)
 
 
 def test_darts_supernet() -> None:

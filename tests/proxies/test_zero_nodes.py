@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nas_jax.networks import Candidates, Size
 from nas_jax.proxies import Batch, failures, nwot, zen
 from nas_jax.scoring import ScoredArchitectures, scored_network
 from nas_jax.spaces import NASBENCH201_OPS, SpaceMask, darts_space, nasbench201_space
