@@ -47,7 +47,7 @@ EXTRAS = {
     # with jax-cuda12-pjrt, but no CUDA libraries, by way of jax[cuda12-local]. JAX's
     # own extras pin the versions that fit. On a machine without the device they make
     # a plain `import jax` log errors; the commands of nas_jax keep JAX from loading
-    # them (nas_jax/cli/compilers.py).
+    # them (nas_jax/run/compilers.py).
     "aot": ["jax[tpu,cuda12-local]>=0.10.2"],
     # The PyTorch side of the side-by-side benchmarks and of the parity tests.
     "benchmark": ["torch>=2.13"],

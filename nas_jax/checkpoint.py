@@ -137,7 +137,7 @@ class Checkpoints:
                 except CheckpointError:
                     continue
             assert self._made_from is not None
-            self._made_from.refuse_others(f"checkpoint {folder}", stored)
+            self._made_from.refuse_others(f"checkpoint {folder}", MadeFrom.of(stored))
 
     def restore(self, abstract_state: Any, step: int | None = None) -> tuple[int, Any]:
         """Reads a checkpoint back, bit for bit.

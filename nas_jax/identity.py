@@ -42,44 +42,39 @@ class MadeFrom:
         """`{"digest", "from"}`, as artefacts keep it."""
         return {"digest": self.digest, "from": to_jsonable(self.inputs)}
 
-    def changes(self, stored: Any) -> list[str]:
-        """What differs from what was stored, a clause each; empty where nothing does.
+    @classmethod
+    def of(cls, stored: Any) -> MadeFrom | None:
+        """What `to_dict` wrote; None where that does not say it."""
+        inputs = stored.get("from") if isinstance(stored, Mapping) else None
+        return cls(inputs) if isinstance(inputs, Mapping) else None
 
-        Args:
-            stored: What `to_dict` returned when the artefact was made; anything else
-                counts as not recorded.
-        """
-        if not isinstance(stored, Mapping) or not isinstance(stored.get("from"), dict):
-            return ["it does not record what it was made from"]
-        return [_clause(line) for line in differences(stored["from"], self.inputs)]
-
-    def refuse_others(self, what: str, stored: Any) -> None:
+    def refuse_others(self, what: str, stored: MadeFrom | None) -> None:
         """Refuses what was made from something else.
 
         Args:
             what: What is refused, such as a path.
-            stored: As for `changes`.
+            stored: What it was made from; None where that is not recorded.
 
         Raises:
             WorkdirError: Names what changed, and the remedy.
         """
-        changed = self.changes(stored)
+        if stored is None:
+            changed = ["it does not record what it was made from"]
+        else:
+            changed = list(map(_clause, differences(stored.inputs, self.inputs)))
         if changed:
-            raise WorkdirError(f"{what} is of another making: {_listed(changed)}")
+            more = len(changed) - _SHOWN
+            shown = [*changed[:_SHOWN], *[f"and {more} more"] * (more > 0)]
+            raise WorkdirError(
+                f"{what} is of another making: {'; '.join(shown)}. Give a new "
+                "--workdir, or what it was made from; nothing was changed"
+            )
 
 
 def json_digest(value: Any) -> str:
     """SHA-256 of a value that JSON can hold; the order of keys does not matter."""
     text = json.dumps(to_jsonable(value), sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _listed(changed: list[str]) -> str:
-    more = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-    return (
-        f"{'; '.join(changed[:_SHOWN])}{more}. Give a new --workdir, or what it was "
-        "made from; nothing was changed"
-    )
 
 
 def _clause(line: str) -> str:

@@ -6,6 +6,7 @@ An artefact records what it was made from, and one of another making is never us
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -14,11 +15,12 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import logging
 
 import nas_jax
+from nas_jax.artefacts import Artefact, checked, to_json
 from nas_jax.errors import WorkdirError
 from nas_jax.identity import FIELD, MadeFrom
 from nas_jax.jsonable import differences, dumps
@@ -30,21 +32,9 @@ ENVIRONMENT = "environment.json"
 
 MAKINGS = "made_from.json"
 LOCK = ".lock"
-ARTEFACTS = (
-    CONFIG,
-    ENVIRONMENT,
-    MAKINGS,
-    "prune.json",
-    "prune.jsonl",
-    "genotype.json",
-    "search.jsonl",
-    "memory.json",
-    "retrain.json",
-    "retrain.jsonl",
-    "summary.json",
-    "report.html",
-)
-"""Files that commands write into a working directory, beside checkpoints."""
+REPORT = "report.html"
+
+A = TypeVar("A", bound=Artefact)
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -63,34 +53,29 @@ class Workdir:
         """
         self.root = local_path(path)
 
-    @classmethod
     @contextlib.contextmanager
-    def hold(
-        cls, path: str | os.PathLike[str], command: Sequence[str] = ()
-    ) -> Iterator[Workdir]:
-        """A working directory that no other process writes to during the block.
+    def hold(self, command: Sequence[str] = ()) -> Iterator[None]:
+        """A block during which no other process writes here; makes the folder.
 
         Args:
-            path: The folder; missing parents are created.
             command: Who holds it, for the message that others get.
 
         Raises:
             WorkdirError: The path is a file or cannot be written, or another process
                 holds it. Nothing has been written then.
         """
-        workdir = cls(path)
-        lock = Lock(workdir.path(LOCK), f"workdir {workdir.root}", command)
+        lock = Lock(self.path(LOCK), f"workdir {self.root}", command)
         with contextlib.ExitStack() as stack:
             try:
-                if workdir.root.exists() and not workdir.root.is_dir():
+                if self.root.exists() and not self.root.is_dir():
                     raise WorkdirError(
-                        f"workdir {workdir.root} is a file; give a folder as --workdir"
+                        f"workdir {self.root} is a file; give a folder as --workdir"
                     )
-                workdir.root.mkdir(parents=True, exist_ok=True)
+                self.root.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(lock)
             except OSError as error:
-                raise workdir._unwritable(error) from error
-            yield workdir
+                raise self._unwritable(error) from error
+            yield
 
     def begin(self, config_json: str, environment: Mapping[str, Any]) -> None:
         """Writes config.json and environment.json, of the latest start.
@@ -144,23 +129,23 @@ class Workdir:
                 f"{path} is not JSON: {error}; remove it and run its stage again"
             ) from error
 
-    def read_artefact(self, name: str, made_from: MadeFrom) -> dict[str, Any] | None:
+    def read_artefact(self, name: str, kind: type[A], made_from: MadeFrom) -> A | None:
         """An artefact of this very making; None where it is missing.
 
         Args:
             name: Its file name.
+            kind: Its class.
             made_from: What it would be made from now.
 
         Raises:
-            WorkdirError: It is unreadable, or was made from something else.
+            WorkdirError: It is malformed, or was made from something else.
         """
         if not self.has(name):
             return None
         value = self.read_json(name)
-        stored = value.get(FIELD) if isinstance(value, dict) else None
+        stored = MadeFrom.of(value.get(FIELD)) if isinstance(value, dict) else None
         made_from.refuse_others(str(self.path(name)), stored)
-        assert isinstance(value, dict)
-        return value
+        return checked(value, kind, name)
 
     def note(self, made_from: MadeFrom) -> None:
         """Keeps what a stage is about to be made from, by its digest.
@@ -195,8 +180,9 @@ class Workdir:
             except ValueError:
                 continue
             if isinstance(row, dict) and row.get(FIELD) != made_from.digest:
-                stored = self._noted().get(str(row.get(FIELD)))
-                made_from.refuse_others(f"{path}, line {number}", {"from": stored})
+                noted = {"from": self._noted().get(str(row.get(FIELD)))}
+                stored = MadeFrom.of(noted)
+                made_from.refuse_others(f"{path}, line {number}", stored)
 
     def _noted(self) -> dict[str, Any]:
         """What `note` kept; nothing where it is missing or damaged. Moves no file."""
@@ -206,11 +192,11 @@ class Workdir:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def write_artefact(
-        self, name: str, value: Mapping[str, Any], made_from: MadeFrom
-    ) -> None:
-        """Writes a JSON artefact with what it was made from; see `write_json`."""
-        self.write_json(name, {**value, FIELD: made_from.to_dict()})
+    def write_artefact(self, name: str, artefact: A, made_from: MadeFrom) -> A:
+        """Writes an artefact with what it was made from, and returns it so."""
+        whole = dataclasses.replace(artefact, made_from=made_from)
+        self.write_json(name, to_json(whole))
+        return whole
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON artefact; NaN and infinities become null.

@@ -168,7 +168,8 @@ def test_arguments_and_exit_code_pass_through(monkeypatch: pytest.MonkeyPatch) -
 def test_every_command_has_a_module_with_a_main(
     command: cli.Command, repo_root: Path
 ) -> None:
-    path = repo_root / "nas_jax" / "cli" / f"{command.name}.py"
+    path = repo_root / "nas_jax" / "cli" / command.name
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     mains = [
         n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main"

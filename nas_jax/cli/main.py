@@ -1,7 +1,8 @@
 """The `nas-jax` command: hands the arguments over to one command module.
 
-`nas-jax prune --flags` is `python -m nas_jax.cli.prune --flags`. A command module has
-`main(argv: list[str] | None = None) -> int`, where argv does not hold the program name.
+`python -m nas_jax.cli.main` is the same. A command module has `main(argv: list[str] |
+None = None) -> int`, where argv does not hold the program name; the stages of an
+experiment share one.
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ import nas_jax
 
 
 class Command(NamedTuple):
-    """A command: the module `nas_jax.cli.<name>` and its line in the help text."""
+    """A command and its line in the help text."""
 
     name: str
     help: str
 
 
-COMMANDS = (
+STAGE_COMMANDS = (
     Command("run", "prune, search, retrain and report in one go; resumes by itself"),
     Command("prune", "score every operation without training and drop the poor ones"),
     Command("search", "one-shot search on the operations that are left"),
     Command("retrain", "train a genotype from scratch and measure its accuracy"),
+)
+"""Those that go through the table of stages; the others are `nas_jax.cli.<name>`."""
+
+COMMANDS = (
+    *STAGE_COMMANDS,
     Command("score", "score architectures by the thousand without training them"),
     Command("memory", "the search step's memory on a device that need not be there"),
     Command("report", "write report.html from what a working directory holds"),
@@ -88,6 +94,9 @@ def main(argv: list[str] | None = None) -> int:
         print(unknown_command(name), file=sys.stderr)
         return 2
     # Imported only now, so that help and mistakes do not wait for JAX to load.
+    if name in [command.name for command in STAGE_COMMANDS]:
+        stage_command = importlib.import_module("nas_jax.cli.stage_command")
+        return int(stage_command.main(rest, name))
     module = importlib.import_module(f"nas_jax.cli.{name}")
     return int(module.main(rest))
 

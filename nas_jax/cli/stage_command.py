@@ -1,40 +1,34 @@
-"""What the commands of the stages share: open an experiment, refuse, compute."""
+"""The commands over the table of stages: `run`, and one for each stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
 from nas_jax.cli import app
 
+HELP = {
+    "run": "Prune, search, retrain and report in one workdir; goes on where it was.",
+    "prune": "Score every operation without training, drop the poor ones (prune.json).",
+    "search": "One-shot search on what prune.json keeps (genotype.json); without "
+    "prune.json, on the whole space or on --config.space.mask. Then its memory, before "
+    "and after pruning (memory.json).",
+    "retrain": "Train a genotype from scratch and measure its accuracy (retrain.json).",
+}
 
-def main(
-    name: str,
-    check: Callable[[Any, app.Call], object],
-    stage: Callable[[Any, app.Call], None],
-    argv: Sequence[str] | None,
-    help_text: str,
-    define_flags: Callable[[flags.FlagValues], None] | None = None,
-    check_flags: Callable[[app.Call, Any], object] | None = None,
-) -> int:
+
+def main(argv: Sequence[str] | None, name: str) -> int:
     """Run one command on an experiment.
 
     Data, space, image and batch sizes are checked before the workdir is touched, and
     what the workdir holds before anything is written into it.
 
     Args:
-        name: The command's name.
-        check: Raises WorkdirError where the workdir holds what does not belong to the
-            experiment. Called with the experiment and the call, while nothing has been
-            written.
-        stage: Computes; called likewise.
         argv: Arguments without the program's name; None takes those of the process.
-        help_text: What the command does.
-        define_flags: Defines the command's own flags.
-        check_flags: Raises NasJaxError where they are wrong. Called with the call and
-            the space, before the workdir is touched.
+        name: The command's name.
 
     Returns:
         The exit code.
@@ -42,38 +36,98 @@ def main(
 
     def run(call: app.Call) -> int:
         # Imported here: a mistake in a flag is reported before JAX loads.
-        from nas_jax.cli import stages
+        from nas_jax.run import workflow
+        from nas_jax.run.experiment import Experiment, load_data
         from nas_jax.workdir import Workdir, describe_environment
 
         call.interrupt.resumable = True
         call.interrupt.doing = "while it loaded the images"
         app.configure_jax()
-        _refuse_artefacts_as_inputs(call)
-        dataset, space, start = stages.load_data(call.config)
-        if check_flags is not None:
-            check_flags(call, space)
-        with Workdir.hold(call.workdir, call.command) as workdir:
-            experiment = stages.Experiment(call.config, workdir, dataset, space, start)
-            check(experiment, call)
+        workdir, planned = Workdir(call.workdir), workflow.plan(name)
+        _refuse_artefacts_as_inputs(call, workdir, workflow.files())
+        dataset, space, start = load_data(call.config)
+        genotype = None
+        if name == "retrain":
+            genotype = read_genotype(space, call.flags["genotype"].value)
+        experiment = Experiment(call.config, workdir, dataset, space, start, genotype)
+        if not workdir.root.exists():
+            # What is missing is said before a folder is made for the rest.
+            workflow.check(experiment, planned)
+        with workdir.hold(call.command):
+            workflow.check(experiment, planned)
             environment = describe_environment(call.command, call.config.seed)
-            workdir.begin(
-                call.config.to_json(), {**environment, "data": experiment.data_facts()}
-            )
-            stage(experiment, call)
+            facts = {**environment, "data": experiment.data_facts()}
+            workdir.begin(call.config.to_json(), facts)
+            artefacts = workflow.execute(experiment, planned, call.interrupt)
+            if name == "run":
+                call.interrupt.doing = "while it wrote the report"
+                report(call)
+            for stage in planned:
+                if stage.command == name:
+                    print(*stage.says(experiment, artefacts[stage.name]), sep="\n")
         return 0
 
-    return app.run(run, argv, name=name, help_text=help_text, define_flags=define_flags)
+    return app.run(
+        run, argv, name=name, help_text=HELP[name], define_flags=_FLAGS.get(name)
+    )
 
 
-def _refuse_artefacts_as_inputs(call: app.Call) -> None:
+def report(call: app.Call) -> int:
+    """Writes report.html of a workdir and prints the summary."""
+    from pathlib import Path
+
+    from nas_jax.report import summary_text, write_report
+
+    workdir = Path(call.workdir)
+    path = write_report(workdir)
+    print(summary_text(workdir))
+    print(f"report: {path}")
+    return 0
+
+
+def read_genotype(space: Any, text: str | None) -> Any:
+    """The genotype of a text, or of the file that it names; None for no text.
+
+    Raises:
+        GenotypeError: It is no genotype of the space, or none that can be trained.
+    """
+    from nas_jax.errors import GenotypeError
+    from nas_jax.paths import local_path
+    from nas_jax.run.facts import check_trainable
+    from nas_jax.spaces import Genotype
+    from nas_jax.spaces.text import read_text
+
+    if not text:
+        return None
+    # A text is no file, whatever its length and characters.
+    if os.path.isfile(local_path(text)):
+        text = read_text(text, GenotypeError, "give a text file with a genotype")
+    genotype = Genotype.parse(space, text)
+    check_trainable(genotype)
+    return genotype
+
+
+def _genotype_flag(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "genotype",
+        "",
+        "A genotype, as text or as the path of a file with it; DARTS' notation or "
+        "JSON. Without it, genotype.json of the workdir.",
+        flag_values=values,
+    )
+
+
+_FLAGS = {"retrain": _genotype_flag}
+
+
+def _refuse_artefacts_as_inputs(call: app.Call, workdir: Any, files: list[str]) -> None:
     """Refuses to read from the workdir what a stage will write there."""
     from nas_jax.paths import refuse_overwriting
-    from nas_jax.workdir import ARTEFACTS, Workdir
 
     # tfds reads folders of its own, remote ones too.
-    root, data = Workdir(call.workdir).root, call.config.data
+    data = call.config.data
     refuse_overwriting(
-        {f"artefact {name} of --workdir": root / name for name in ARTEFACTS},
+        {f"artefact {name} of --workdir": workdir.path(name) for name in files},
         {
             "--config": call.config_file,
             "--config.data.path": "" if data.source == "tfds" else data.path,

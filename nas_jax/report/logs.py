@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+from nas_jax.artefacts import from_json
 from nas_jax.errors import WorkdirError
-from nas_jax.report.fields import Field, read_json_lines
-from nas_jax.report.values import optional_text
+from nas_jax.identity import FIELD
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,57 +52,71 @@ def read_search(path: Path) -> tuple[SearchLog | None, Origin]:
     Raises:
       WorkdirError: rows have alphas of different shapes; names the line.
     """
-    found, damaged = read_json_lines(path, _search_row)
-    shapes = [_shape(alphas) for _, _, alphas in found]
-    for (row, _, _), shape in zip(found, shapes, strict=True):
-        if shape != shapes[0]:
+    found, origin = _read(path, lambda row: (_log_row(row), _alphas(row)))
+    shapes = [(number, _shape(alphas)) for number, (_, alphas) in found]
+    for number, shape in shapes:
+        if shape != shapes[0][1]:
             raise WorkdirError(
-                f"{row['alphas'].where()} has another shape than the first row's, so "
-                "they are of two searches; search again in a new --workdir"
+                f"{path.name}, line {number}: alphas has another shape than the first "
+                "row's, so they are of two searches; search again in a new --workdir"
             )
-    origin = _origin([row for row, _, _ in found], damaged)
     if not found:
         return None, origin
-    rows = _by_step(tuple(logged for _, logged, _ in found))
-    alphas = {logged.step: alphas for _, logged, alphas in found}
+    rows = _by_step([row for _, (row, _) in found])
+    alphas = {row.step: alphas for _, (row, alphas) in found}
     return SearchLog(rows, tuple(alphas[row.step] for row in rows)), origin
 
 
 def read_retraining(path: Path) -> tuple[tuple[LogRow, ...] | None, Origin]:
     """Reads retrain.jsonl; None where there is no row."""
-    found, damaged = read_json_lines(path, lambda row: (row, _log_row(row)))
-    rows = _by_step(tuple(logged for _, logged in found))
-    return rows or None, _origin([row for row, _ in found], damaged)
+    found, origin = _read(path, _log_row)
+    return _by_step([row for _, row in found]) or None, origin
 
 
 Alphas = dict[str, tuple[tuple[float, ...], ...]]
 
 
-def _search_row(row: Field) -> tuple[Field, LogRow, Alphas]:
-    return row, _log_row(row), _alphas(row)
+def _read(
+    path: Path, build: Callable[[dict[str, Any]], T]
+) -> tuple[list[tuple[int, T]], Origin]:
+    """What `build` makes of each row of a log, by line; it raises where one is damaged.
+
+    The log may be missing.
+    """
+    rows, digests, damaged = [], set(), 0
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = from_json(dict[str, Any], json.loads(line), path.name)
+            digest = from_json(str, row.get(FIELD) or "", path.name)
+            rows.append((number, build(row)))
+            digests.add(digest)
+        # ValueError: it is no JSON, or no UTF-8 text.
+        except (ValueError, KeyError, WorkdirError):
+            damaged += 1
+    return rows, Origin(frozenset(digests), damaged)
 
 
-def _log_row(row: Field) -> LogRow:
+def _log_row(row: dict[str, Any]) -> LogRow:
     values = {
-        key: member.number()
-        for key, member in row.items()
-        if key not in ("step", "alphas", "made_from") and member.value is not None
+        key: float(from_json(float, value, "", key))
+        for key, value in row.items()
+        if key not in ("step", "alphas", FIELD) and value is not None
     }
-    return LogRow(row["step"].integer(), values)
+    return LogRow(from_json(int, row["step"], "", "step"), values)
 
 
-def _probability(field: Field) -> float:
-    """A probability, where strict JSON has null for NaN."""
-    return math.nan if field.value is None else field.number()
-
-
-def _alphas(row: Field) -> Alphas:
+def _alphas(row: dict[str, Any]) -> Alphas:
+    """Probabilities; strict JSON has null for NaN."""
+    stored = dict[str, tuple[tuple[float | None, ...], ...]]
     return {
         cell: tuple(
-            tuple(_probability(member) for member in edge.elements())
-            for edge in edges.elements()
+            tuple(math.nan if share is None else share for share in edge)
+            for edge in edges
         )
-        for cell, edges in row["alphas"].items()
+        for cell, edges in from_json(stored, row["alphas"], "", "alphas").items()
     }
 
 
@@ -105,14 +124,9 @@ def _shape(alphas: Alphas) -> dict[str, list[int]]:
     return {name: [len(edge) for edge in edges] for name, edges in alphas.items()}
 
 
-def _by_step(rows: tuple[LogRow, ...]) -> tuple[LogRow, ...]:
+def _by_step(rows: list[LogRow]) -> tuple[LogRow, ...]:
     """One row a step, by step; a run that was resumed repeats some, the last wins."""
     merged: dict[int, dict[str, float]] = {}
     for row in rows:
         merged[row.step] = {**merged.get(row.step, {}), **row.values}
     return tuple(LogRow(step, merged[step]) for step in sorted(merged))
-
-
-def _origin(rows: list[Field], damaged: int) -> Origin:
-    digests = frozenset(optional_text(row.get("made_from")) for row in rows)
-    return Origin(digests, damaged)

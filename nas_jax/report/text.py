@@ -11,6 +11,7 @@ from nas_jax.report.artefacts import (
     Data,
     Memory,
     Pruning,
+    SearchDecision,
     finite,
     read_artefacts,
 )
@@ -23,7 +24,6 @@ from nas_jax.report.formats import (
     wilson_interval,
 )
 from nas_jax.report.pruning import meaning_of, target, warned
-from nas_jax.report.search_decision import SearchDecision
 
 _WIDTH = 88
 _INDENT = 20

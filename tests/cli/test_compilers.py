@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from nas_jax.cli.compilers import gpu_may_exist, tpu_may_exist
+from nas_jax.run.compilers import gpu_may_exist, tpu_may_exist
 
 START = """
 import json, sys
-from nas_jax.cli.compilers import hide_unused
+from nas_jax.run.compilers import hide_unused
 hide_unused({keep!r})
 hidden = [name for name in ("libtpu", "jax_cuda12_plugin")
           if name in sys.modules and sys.modules[name] is None]

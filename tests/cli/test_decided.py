@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.cli.stages.decided import decided
 from nas_jax.config import SearchConfig
 from nas_jax.oneshot import SearchResult, SearchState
+from nas_jax.run.decided import decided
 from nas_jax.spaces import SpaceMask, discretise, nasbench201_space
 
 MASK = SpaceMask.full(nasbench201_space())

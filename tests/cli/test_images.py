@@ -7,16 +7,16 @@ import logging
 import numpy as np
 import pytest
 
-from nas_jax.cli.images import (
+from nas_jax.config import DataConfig
+from nas_jax.data import Dataset
+from nas_jax.errors import ConfigError
+from nas_jax.proxies import get_proxy
+from nas_jax.run.images import (
     check_batches,
     check_copies,
     load_images,
     scored_images,
 )
-from nas_jax.config import DataConfig
-from nas_jax.data import Dataset
-from nas_jax.errors import ConfigError
-from nas_jax.proxies import get_proxy
 
 
 def test_a_config_names_its_images() -> None:

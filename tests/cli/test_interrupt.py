@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from nas_jax.cli.interrupt import STOPPED, Interrupt
+from nas_jax.run.interrupt import STOPPED, Interrupt
 
 SCRIPT = """
 import sys, time
 from nas_jax.cli import app
-from nas_jax.cli.interrupt import Stopped
+from nas_jax.run.interrupt import Stopped
 
 mode = sys.argv[1]
 

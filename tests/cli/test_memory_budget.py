@@ -21,7 +21,7 @@ class FakeChild:
         self.target, self.facts = target, {"num_train": 64}
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        from nas_jax.cli.memory_child import CompilerFailedError
+        from nas_jax.run.memory_child import CompilerFailedError
 
         FakeChild.asked.append(request)
         if FakeChild.fails:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from nas_jax.cli.retrain import _genotype
+
 from nas_jax.errors import GenotypeError
 from nas_jax.paths import PathError
 from nas_jax.scoring import sample_genotypes

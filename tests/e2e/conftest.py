@@ -20,11 +20,11 @@ class Cli:
     """Starts nas-jax: in a process of its own, or in this one."""
 
     def start(self, *arguments: str, script: str = "") -> tuple[int, str, str]:
-        """`python -m nas_jax.cli.COMMAND ...`, or a script; code, stdout, stderr."""
+        """`python -m nas_jax.cli.main ...`, or a script; code, stdout, stderr."""
         if script:
             command = ["-c", script, *arguments]
         else:
-            command = ["-m", f"nas_jax.cli.{arguments[0]}", *arguments[1:]]
+            command = ["-m", "nas_jax.cli.main", *arguments]
         result = subprocess.run(
             [sys.executable, *command],
             capture_output=True,

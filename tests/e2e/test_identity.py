@@ -67,7 +67,7 @@ def test_search_of_the_whole_space_is_not_joined_with_pruning(
 ) -> None:
     for name in ("prune.json", "prune.jsonl"):
         (workdir / name).unlink()
-    assert "searched without pruning" in refused(command, workdir, tiny)
+    assert "made without prune.json" in refused(command, workdir, tiny)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_checkpoint_of_another_mask_is_refused(
     refused: Refused, tiny: str, workdir: Path
 ) -> None:
     """Where shapes agree, it would be restored without a word."""
-    (workdir / "summary.json").unlink()
-    (workdir / "retrain.jsonl").unlink()
+    for name in ("summary.json", "retrain.json", "retrain.jsonl"):
+        (workdir / name).unlink()
     (step,) = (workdir / "checkpoints" / "retrain").iterdir()
     text = (step / "made_from.json").read_text()
     made = json.loads(text)
@@ -199,7 +199,7 @@ def test_x64_is_part_of_what_a_run_is_made_from(
 
 
 def test_second_process_is_refused(refused: Refused, tiny: str, workdir: Path) -> None:
-    with Workdir.hold(workdir, ["nas-jax", "run"]):
+    with Workdir(workdir).hold(["nas-jax", "run"]):
         said = refused("run", workdir, tiny)
     assert "is in use by process" in said
 

@@ -40,7 +40,7 @@ class FakeChild:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeChild]:
-    from nas_jax.cli.stages import step_bytes
+    from nas_jax.run import step_bytes
 
     FakeChild.made = []
     monkeypatch.setattr(step_bytes, "Child", FakeChild)
@@ -65,8 +65,8 @@ def test_operations_go_until_the_step_fits(cli, tiny, fake, tmp_path) -> None:
         assert request["batch_size"] == 8 and request["compile"]
     result = json.loads((tmp_path / "run" / "prune.json").read_text())
     # 28 operations without `none`; 23 fit, and so does no more.
-    assert (result["kept"], result["step_bytes"]) == (23, 23_000)
-    assert (result["budget_bytes"], result["budget_target"]) == (23_000, "cpu")
+    assert result["kept"] == 23
+    assert result["budget"] == {"allowed": 23_000, "target": "cpu", "needed": 23_000}
     masks = [json.dumps(request["mask"], sort_keys=True) for request in child.asked]
     assert len(set(masks)) == len(masks), "no mask is compiled twice"
     assert json.dumps(result["mask"], sort_keys=True) in masks
@@ -96,8 +96,8 @@ def test_the_step_that_is_searched_fits(cli, tiny, pools, tmp_path) -> None:
     assert cli.main("prune", *flags, f"--workdir={workdir}") == 0
     pruned = json.loads((workdir / "prune.json").read_text())
     assert 4 <= pruned["kept"] < 12
-    assert 0 < pruned["step_bytes"] <= budget
+    assert 0 < pruned["budget"]["needed"] <= budget
     mask = f"--config.space.mask={workdir / 'prune.json'}"
     assert cli.main("memory", tiny, mask, "--target=cpu", f"--json={table}") == 0
     (row,) = json.loads(table.read_text())["rows"]
-    assert row["peak_bytes"] == pruned["step_bytes"]
+    assert row["peak_bytes"] == pruned["budget"]["needed"]

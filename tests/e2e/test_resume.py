@@ -7,21 +7,21 @@ import shutil
 import signal
 from pathlib import Path
 
-from nas_jax.cli.interrupt import STOPPED
+from nas_jax.run.interrupt import STOPPED
 
 # Sends a signal to its own process right after a row was written: a real signal, at a
 # step that does not depend on the machine's speed.
 DRIVER = """
 import os, sys
 from pathlib import Path
-from nas_jax.cli import run
-from nas_jax.cli.stages import resume
+from nas_jax.cli.main import main
+from nas_jax.run import loop
 
 log, step, number, every, *arguments = sys.argv[1:]
-resume.CHECKPOINT_SECONDS = float(every)
+loop.CHECKPOINT_SECONDS = float(every)
 
 
-class Writer(resume.JsonlWriter):
+class Writer(loop.JsonlWriter):
     def __init__(self, path, resume_step=None, made_from=""):
         super().__init__(path, resume_step, made_from)
         self.name = Path(path).name
@@ -29,13 +29,13 @@ class Writer(resume.JsonlWriter):
     def write(self, at, metrics):
         super().write(at, metrics)
         if self.name == log and at == int(step) - 3:
-            resume.CHECKPOINT_SECONDS = 1e9
+            loop.CHECKPOINT_SECONDS = 1e9
         if self.name == log and at == int(step):
             os.kill(os.getpid(), int(number))
 
 
-resume.JsonlWriter = Writer
-sys.exit(run.main(arguments))
+loop.JsonlWriter = Writer
+sys.exit(main(["run", *arguments]))
 """
 TERM, KILL, INT = (
     str(int(number)) for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
@@ -85,8 +85,8 @@ def test_terminated_after_the_last_step_of_search(
     cli, tiny, reference, results, tmp_path
 ) -> None:
     workdir = searched(reference, tmp_path)
-    (workdir / "genotype.json").unlink()
-    (workdir / "search.jsonl").unlink()
+    for name in ("genotype.json", "search.jsonl", "memory.json"):
+        (workdir / name).unlink()
     flags = (tiny, f"--workdir={workdir}")
     code, _, stderr = cli.start(
         "search.jsonl", "40", TERM, "1e9", *flags, script=DRIVER
@@ -101,7 +101,7 @@ def test_terminated_after_the_last_step_of_search(
 def searched(reference: Path, tmp_path: Path) -> Path:
     """A workdir in which the search has ended and retraining has not begun."""
     workdir = tmp_path / "run"
-    later = ("summary.json", "retrain.jsonl", "report.html", "checkpoints")
+    later = ("summary.json", "retrain.json*", "report.html", "checkpoints")
     return Path(
         shutil.copytree(reference, workdir, ignore=shutil.ignore_patterns(*later))
     )

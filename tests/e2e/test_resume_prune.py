@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from nas_jax.cli.interrupt import STOPPED
+from nas_jax.run.interrupt import STOPPED
 
 # Sends a signal to its own process right after the first chunk of candidates was
 # written: a real signal, at a place that does not depend on the machine's speed.
 DRIVER = """
 import os, sys
-from nas_jax.cli import prune
-from nas_jax.cli.stages import journal
+from nas_jax.cli.main import main
+from nas_jax.run import journal
 
 number, *arguments = sys.argv[1:]
 
@@ -28,7 +28,7 @@ class Writer(journal.JsonlWriter):
 
 
 journal.JsonlWriter = Writer
-sys.exit(prune.main(arguments))
+sys.exit(main(["prune", *arguments]))
 """
 
 

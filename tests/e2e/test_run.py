@@ -102,7 +102,10 @@ def mistake(capsys, monkeypatch, repo_root, *arguments: str) -> str:
     [
         (["--config.search.epoch=3"], ["epoch", "did you mean", "search.epochs"]),
         (["--config.search.epochs=many"], ["epochs", "many"]),
-        (["--config.prune.proxies=('magic',)"], ["magic", "allowed", "synflow"]),
+        (
+            ["--config.prune.proxies=('magic',)"],
+            ["magic", "must be different names", "synflow"],
+        ),
         (["--config.prune.level=1.5"], ["prune.level", "1.5"]),
         (["--config.data.source=npz"], ["data.path"]),
     ],

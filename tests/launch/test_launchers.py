@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas_jax.cli.interrupt import STOPPED
+from nas_jax.run.interrupt import STOPPED
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 LAUNCHERS = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nas_jax.identity import MadeFrom
 from nas_jax.spaces import SearchSpace, SpaceMask, darts_space, discretise
 
 PROXIES = ("nwot", "synflow", "snip", "grad_norm", "params")
@@ -207,7 +208,12 @@ def prune_json(
         "strategy": strategy,
         "level": None if keep or budget else 0.5,
         "keep": None if budget else keep,
-        **(budget or {}),
+        "budget": budget
+        and {
+            "allowed": budget["budget_bytes"],
+            "target": budget["budget_target"],
+            "needed": budget["step_bytes"],
+        },
         "min_parametric": 0,
         "kept_fraction": kept / len(operations),
         "kept": kept,
@@ -226,6 +232,7 @@ def prune_json(
         "peak_memory_bytes": 612_368_384 * scored,
         "rankers": _rankers(strategy),
         "mask": {"space": space.name, "cells": mask},
+        "mask_sha256": sha("what pruning left"),
         "operations": operations,
     }
 
@@ -309,10 +316,15 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def recorded(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Inputs as an artefact records them."""
+    return MadeFrom(inputs).to_dict()
+
+
 def made_from(stage: str, **inputs: Any) -> dict[str, Any]:
-    """What a stage's artefact might record; its digest is that of the inputs."""
+    """What a stage's artefact might record."""
     known = {"seed": 0, "data": sha("images"), **inputs, "config": {stage: {}}}
-    return {"digest": sha(json.dumps(known)), "from": known}
+    return recorded(known)
 
 
 def _memory(peak: int) -> dict[str, int]:
@@ -346,8 +358,8 @@ def fill(
     pruned = made_from("prune", mask=whole)
     searched = made_from("search", mask=left)
     measured = made_from("search", mask=left, start=whole)
-    retrained = made_from("retrain", genotype=genotype["text"])
-    prune |= {"mask_sha256": left, "made_from": pruned}
+    retrained = made_from("retrain", genotype=sha(genotype["text"]))
+    prune |= {"made_from": pruned}
     genotype["made_from"] = searched
     trained = retrain_rows(rng, epochs)
     for log, made in ((rows, searched), (trained, retrained)):
@@ -357,6 +369,16 @@ def fill(
     write_lines(workdir / "search.jsonl", rows)
     write_json(workdir / "genotype.json", genotype)
     write_lines(workdir / "retrain.jsonl", trained)
+    write_json(
+        workdir / "retrain.json",
+        {
+            "genotype": genotype["text"],
+            "test_accuracy": 0.9806,
+            "parameters": 238_474,
+            "seconds": 1405.0,
+            "made_from": retrained,
+        },
+    )
     write_json(
         workdir / "memory.json",
         {
@@ -383,12 +405,14 @@ def fill(
             "name": "digits_darts",
             "seed": 0,
             "num_test": 360,
-            "stages": {
-                "prune": pruned["digest"],
-                "search": searched["digest"],
-                "memory": measured["digest"],
-            },
-            "made_from": retrained,
+            "made_from": recorded(
+                {
+                    "prune": pruned["digest"],
+                    "search": searched["digest"],
+                    "memory": measured["digest"],
+                    "retrain": retrained["digest"],
+                }
+            ),
         },
     )
     write_json(

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from nas_jax.errors import WorkdirError
 from nas_jax.report import summary_text, write_report
 from nas_jax.report.artefacts import read_artefacts
-from nas_jax.report.fields import Field, Source, line_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

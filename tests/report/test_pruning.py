@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_jax.config_rules import STRATEGIES
 from nas_jax.errors import WorkdirError
+from nas_jax.pruning import STRATEGIES
 from nas_jax.report import summary_text, write_report
 from nas_jax.report.artefacts import Budget, Operation, Pruning, read_artefacts
 from nas_jax.report.heatmap import Scale, robust_scale, scales_by_round, short_score
