@@ -15,12 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_jax.errors import WorkdirError
-from nas_jax.pruning import STRATEGIES
 from nas_jax.report import summary_text, write_report
 from nas_jax.report.artefacts import Budget, Operation, Pruning, read_artefacts
 from nas_jax.report.heatmap import Scale, robust_scale, scales_by_round, short_score
 from nas_jax.report.pruning import (
-    MEANINGS,
     course,
     meaning_of,
     scored_on,
@@ -254,12 +252,13 @@ def test_figures_of_what_was_not_there_are_refused(
         write_report(workdir)
 
 
-def test_every_strategy_has_its_score_explained_with_its_source() -> None:
-    assert set(MEANINGS) == set(STRATEGIES)
-    for meaning in MEANINGS.values():
-        assert meaning.score.startswith("A score is ")
-        assert re.search(r"arXiv \d{4}\.\d{5}|ICASSP|of this project", meaning.score)
-    assert meaning_of("mine").title == "mine"
+def test_scores_mean_what_their_strategy_said(pruned: Any) -> None:
+    pruning = pruned(strategy="sampled")
+    said = meaning_of(pruning)
+    assert said["title"] == "sampled architectures" and said["averaged"] == "Ranks"
+    silent = dataclasses.replace(pruning, strategy="mine", meaning={})
+    assert meaning_of(silent)["title"] == "mine"
+    assert "the strategy mine gives" in meaning_of(silent)["meaning"]
 
 
 def test_stops(pruned: Any) -> None:
