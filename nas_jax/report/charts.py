@@ -293,11 +293,12 @@ def alpha_panels(
     times = np.array([float(search.rows[row].step) for row in rows])
     panels = []
     for index, edge in enumerate(shape.edges):
-        series = np.array([search.alphas[row][shape.name][index] for row in rows])
+        logged = np.array([row[shape.name][index] for row in search.alphas])
+        series = logged[rows]
         picture = _panel(
             shape, edge, times, series, chosen.get(edge), f"{identifier}-{index}"
         )
-        gone = np.abs(series - series[0])
+        gone = np.abs(logged - logged[0])
         moved = float(np.nanmax(gone)) if np.isfinite(gone).any() else 0.0
         panels.append(AlphaPanel(edge, chosen.get(edge), picture, moved))
     return panels

@@ -60,7 +60,7 @@ def _lead(artefacts: Artefacts) -> str:
     sentences = []
     pruning = artefacts.pruning
     if pruning is not None:
-        how = f"Zero-shot pruning ({meaning_of(pruning.strategy).title})"
+        how = f"Zero-shot pruning ({meaning_of(pruning)['title']})"
         if pruning.strategy == "random":
             how = "A random draw"
         chosen = artefacts.genotype is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from nas_jax.report import heatmap
@@ -13,96 +12,20 @@ from nas_jax.report.formats import duration, mebibytes
 from nas_jax.report.formats import score as show
 
 
-@dataclass(frozen=True)
-class Meaning:
-    """What the numbers of a strategy say.
+def meaning_of(pruning: Pruning) -> dict[str, str]:
+    """What the strategy said of its numbers when it pruned, by attribute of its entry.
 
-    Attributes:
-        title: The strategy's name in running text.
-        score: What a score is and where that is from, in one sentence.
-        part: What a proxy's own figure is.
-        below_zero: What a negative score says; empty where there is none.
-        averaged: What is averaged over repeats.
+    Little is known where prune.json does not say.
     """
-
-    title: str
-    score: str
-    part: str
-    below_zero: str
-    averaged: str
-
-
-_CHANGE = "the relative loss when the operation is removed"
-_RISE = "the proxies rate the network higher without the operation"
-
-MEANINGS = {
-    "zero_one_shot": Meaning(
-        "Zero-One-Shot",
-        "A score is the sum over the proxies r of the relative loss when that "
-        "operation alone is removed from the untrained supernet, "
-        "(r(N) − r(N∖e)) / |r(N)| (Rumiantsev and Coates 2025, arXiv 2505.13586, "
-        "importance score).",
-        _CHANGE,
-        _RISE,
-        "Losses",
-    ),
-    "te_nas": Meaning(
-        "TE-NAS",
-        "A score is the sum of two ranks among all operations of the round, 0 for the "
-        "least important: by how much the condition number of the neural tangent "
-        "kernel worsens, and how many linear regions are lost, when that operation "
-        "alone is removed (Chen et al. 2021, arXiv 2102.11535, algorithm 1).",
-        _CHANGE + ", which is what is ranked",
-        "",
-        "Losses",
-    ),
-    "ete_nas": Meaning(
-        "ETE-NAS",
-        "A score is the sum over the proxies of the relative loss when that operation "
-        "alone is removed (Rumiantsev and Coates 2023, ETE-NAS, ICASSP).",
-        _CHANGE,
-        _RISE,
-        "Losses",
-    ),
-    "zero_cost_pt": Meaning(
-        "Zero-Cost-PT",
-        "A score is the relative loss when that operation alone is removed, edge by "
-        "edge in a random order, without what the edges before have lost (Xiang et "
-        "al. 2021, arXiv 2106.08554, operation selection).",
-        _CHANGE,
-        _RISE,
-        "Losses",
-    ),
-    "sampled": Meaning(
-        "sampled architectures",
-        "A score is the mean rank of random architectures that have the operation, "
-        "from −1 for the worst to 1 for the best, summed over the proxies (a measure "
-        "of this project, without a published source).",
-        "the mean rank of the architectures that have the operation",
-        "architectures with the operation are worse than the average",
-        "Ranks",
-    ),
-    "random": Meaning(
-        "random control",
-        "A score is a random draw, as no network was scored: what any other strategy "
-        "has to be better than (a control of this project).",
-        "",
-        "",
-        "Draws",
-    ),
-}
-"""By the name in prune.json."""
-
-
-def meaning_of(strategy: str) -> Meaning:
-    """What the numbers of a strategy say; little is known of one that is not here."""
-    return MEANINGS.get(strategy) or Meaning(
-        strategy,
-        f"A score is what the strategy {strategy} gives an operation.",
-        "its own figure",
-        "",
-        "Scores",
-    )
+    name = pruning.strategy
+    unknown = {
+        "title": name,
+        "meaning": f"A score is what the strategy {name} gives an operation.",
+        "part": "its own figure",
+        "below_zero": "",
+        "averaged": "Scores",
+    }
+    return unknown | pruning.meaning
 
 
 def target(pruning: Pruning) -> str:
@@ -139,7 +62,7 @@ def course(pruning: Pruning) -> str:
             f" Each node kept {plural(pruning.min_parametric, 'convolution')} or more "
             "on its incoming edges, whatever the scores."
         )
-    title = meaning_of(pruning.strategy).title
+    title = meaning_of(pruning)["title"]
     return f"Pruning by {title} stopped {stop} {_rounds(pruning)}.{rest}"
 
 
@@ -226,7 +149,7 @@ def pruning_section(pruning: Pruning) -> dict[str, Any]:
             for name, shape in shapes_of_pruning(pruning).items()
         ],
         "legend": heatmap.legend(scales, offered),
-        "meaning": meaning_of(pruning.strategy),
+        "meaning": meaning_of(pruning),
         "diverging": any(scale.diverging for scale in scales.values()),
         "course": course(pruning),
         "effort": effort(pruning),

@@ -118,7 +118,7 @@ def _data_fact(data: Data) -> Fact:
 
 def _pruning_fact(pruning: Pruning) -> Fact:
     share = percent(pruning.kept / pruning.total, 0)
-    note = f"{share} kept; {meaning_of(pruning.strategy).title}, {target(pruning)}"
+    note = f"{share} kept; {meaning_of(pruning)['title']}, {target(pruning)}"
     if pruning.kept == pruning.total:
         note = f"nothing was pruned; {note}"
     if pruning.warnings:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nas_jax.identity import MadeFrom
+from nas_jax.pruning import strategy as registry
 from nas_jax.spaces import SearchSpace, SpaceMask, darts_space, discretise
 
 PROXIES = ("nwot", "synflow", "snip", "grad_norm", "params")
@@ -233,6 +234,7 @@ def prune_json(
         "rankers": _rankers(strategy),
         "mask": {"space": space.name, "cells": mask},
         "mask_sha256": sha("what pruning left"),
+        "meaning": registry.STRATEGIES[strategy].words,
         "operations": operations,
     }
 

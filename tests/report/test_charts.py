@@ -18,7 +18,6 @@ from nas_jax.report.charts import (
     curve,
     line_chart,
     pick_rows,
-    thin,
 )
 from nas_jax.report.drawing.shapes import CellShape
 from nas_jax.report.logs import LogRow, SearchLog
@@ -60,14 +59,6 @@ def test_curve_leaves_out_what_is_not_finite() -> None:
     assert found is not None
     assert (found.x, found.y) == ((0.5, 2.0), (3.0, 1.0))
     assert curve(rows, "accuracy", "training", "accent") is None
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=99), st.integers(1, 50))
-def test_thinning_keeps_the_range(values: list[float], most: int) -> None:
-    groups = thin(values, most)
-    assert len(groups) == min(most, len(values))
-    assert min(low for _, low, _ in groups) == min(values)
-    assert max(high for _, _, high in groups) == max(values)
 
 
 @given(st.integers(1, 5000), st.integers(1, 2000))
@@ -138,23 +129,22 @@ def test_points_without_a_neighbour_are_dots() -> None:
     assert "nan" not in panel(0.25, math.nan, 0.5).lower().split("at the end")[0]
 
 
-@pytest.mark.parametrize("as_percent", [False, True])
 @pytest.mark.parametrize(
     ("x", "y"),
     [
         ((0.0625,), (0.5,)),
         ((0.125, 0.25), (0.5, 0.5001)),
-        ((1.0, 2.0), (0.97501, 0.97502)),
-        ((1000.0, 1000.5), (0.001, 0.002)),
+        ((1000.0, 1000.5), (0.97501, 0.97502)),
         ((3.0,), (1.0,)),
     ],
 )
 def test_no_two_ticks_have_the_same_label(
-    x: tuple[float, ...], y: tuple[float, ...], as_percent: bool
+    x: tuple[float, ...], y: tuple[float, ...]
 ) -> None:
-    svg = line_chart([Curve("a", "accent", x, y)], "a", "a", as_percent)
-    found = labels(svg)
-    assert len(found) == len(set(found)) > 2
+    for as_percent in (False, True):
+        svg = line_chart([Curve("a", "accent", x, y)], "a", "a", as_percent)
+        found = labels(svg)
+        assert len(found) == len(set(found)) > 2
 
 
 def test_labels_are_the_values_of_their_ticks() -> None:

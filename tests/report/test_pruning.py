@@ -15,18 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_jax.errors import WorkdirError
-from nas_jax.pruning import STRATEGIES
 from nas_jax.report import summary_text, write_report
 from nas_jax.report.artefacts import Budget, Operation, Pruning, read_artefacts
 from nas_jax.report.heatmap import Scale, robust_scale, scales_by_round, short_score
 from nas_jax.report.pruning import (
-    MEANINGS,
     course,
-    effort,
-    is_close,
     meaning_of,
     scored_on,
-    signed_margin,
     target,
 )
 from nas_jax.report.style import STEPS
@@ -120,10 +115,9 @@ def test_heat_map_shows_and_says_what_became_of_each_operation(section: Any) -> 
             assert any(name.startswith("heat") for name in classes)
 
 
-def test_one_round_has_no_rounds_to_tell_apart(section: Any) -> None:
+def test_table_has_the_figures_of_the_file(section: Any) -> None:
     part, prune = section()
     assert "small number is the round" not in part and 'class="notice"' not in part
-    assert "scored anew" not in part
     rows = table(part)
     columns = ["cell", "edge", "operation", "fate", "margin", "score"]
     assert list(rows[0]) == columns + prune["proxies"]
@@ -177,24 +171,12 @@ def test_a_round_for_each_edge_scores_nothing_anew(section: Any) -> None:
     assert "±" not in part and "over the repeats" not in part
 
 
-def test_budget(section: Any, tmp_path: Path) -> None:
-    budget = {
-        "budget_bytes": 2 << 30,
-        "budget_target": "h100",
-        "step_bytes": 2072321679,
-    }
-    part, _ = section(budget=budget)
-    assert "fitted 2 GiB on h100, of which it needs 1.93 GiB" in part
-    assert "level 0.5" not in part
-    text = " ".join(summary_text(tmp_path).split())
-    assert "2 GiB on h100: the search step needs 1.93 GiB)" in text
-
-
 def test_random(section: Any, tmp_path: Path) -> None:
     part, _ = section(strategy="random")
     assert "A score is a random draw" in part
     assert "without a scored network" in part
     assert 'class="rankers"' not in part and "by proxy" not in part
+    assert "Cost of pruning: total 0.2 s." in part
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "A random draw kept 112 of 224 operations" in page
     assert "Zero-shot pruning" not in page
@@ -270,12 +252,13 @@ def test_figures_of_what_was_not_there_are_refused(
         write_report(workdir)
 
 
-def test_every_strategy_has_its_score_explained_with_its_source() -> None:
-    assert set(MEANINGS) == set(STRATEGIES)
-    for meaning in MEANINGS.values():
-        assert meaning.score.startswith("A score is ")
-        assert re.search(r"arXiv \d{4}\.\d{5}|ICASSP|of this project", meaning.score)
-    assert meaning_of("mine").title == "mine"
+def test_scores_mean_what_their_strategy_said(pruned: Any) -> None:
+    pruning = pruned(strategy="sampled")
+    said = meaning_of(pruning)
+    assert said["title"] == "sampled architectures" and said["averaged"] == "Ranks"
+    silent = dataclasses.replace(pruning, strategy="mine", meaning={})
+    assert meaning_of(silent)["title"] == "mine"
+    assert "the strategy mine gives" in meaning_of(silent)["meaning"]
 
 
 def test_stops(pruned: Any) -> None:
@@ -288,14 +271,9 @@ def test_stops(pruned: Any) -> None:
     # A budget goes before the other two.
     budget = dataclasses.replace(keep, budget=Budget(512 << 20, "a100", 100 << 20))
     assert target(budget) == "512 MiB on a100: the search step needs 100 MiB"
+    assert "fitted 512 MiB on a100, of which it needs 100 MiB, after" in course(budget)
     at_once = dataclasses.replace(budget, rounds=0, candidates=0)
     assert "100 MiB, before anything had to be scored." in course(at_once)
-
-
-def test_random_draws_score_nothing(pruned: Any) -> None:
-    pruning = pruned(strategy="random", keep=4)
-    assert scored_on(pruning) == []
-    assert effort(pruning) == "total 0.2 s"
 
 
 def test_rankers_of_one_network_and_batch_share_a_row(pruned: Any) -> None:
@@ -315,29 +293,8 @@ def test_rankers_of_one_network_and_batch_share_a_row(pruned: Any) -> None:
     ]
 
 
-def operation(
-    score: float | None,
-    std: float | None = 0.0,
-    kept: bool = True,
-    margin: float | None = None,
-    round: int = 1,
-) -> Operation:
-    return Operation(
-        "normal", 0, 0, 2, "op", kept, score, std, {}, {}, round, margin, ""
-    )
-
-
-def test_margin_has_the_sign_of_the_fate_and_is_close_within_the_spread() -> None:
-    rows = [
-        operation(0.5, 0.1, True, 0.3),
-        operation(0.3, 0.25, True, 0.1),
-        operation(0.2, 0.01, False, 0.1),
-        operation(0.2, 0.11, False, 0.1),
-        operation(-0.1, None, False, 0.4),
-        operation(None, None, False, round=0),
-    ]
-    assert [signed_margin(r) for r in rows] == [0.3, 0.1, -0.1, -0.1, -0.4, None]
-    assert [is_close(r) for r in rows] == [False, True, False, True, False, False]
+def operation(score: float, round: int = 1) -> Operation:
+    return Operation("normal", 0, 0, 2, "op", True, score, 0.0, {}, {}, round, None, "")
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300))

@@ -244,6 +244,7 @@ def lay_out(
         near[second].append((_pull(first, second), first))
     position: dict[Item, float] = dict.fromkeys(near, 0.0)
     for sweep in range(8 * _SWEEPS):
+        before = dict(position)
         for layer in layers if sweep % 2 == 0 else layers[::-1]:
             weights = [sum(weight for weight, _ in near[item]) for item in layer]
             wanted = [
@@ -258,6 +259,8 @@ def lay_out(
             weights = [weight or 1.0 for weight in weights]
             places_across = spread(wanted, weights, gaps)
             position.update(zip(layer, places_across, strict=True))
+        if sweep and all(abs(position[i] - before[i]) < 0.02 for i in position):
+            break
     _straighten(chains, layers, position, extent, gap)
     start = min(at - extent(item) / 2 for item, at in position.items())
     return Layout(
