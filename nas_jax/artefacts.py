@@ -144,9 +144,9 @@ class Pruning(Artefact):
     mask: dict[str, Any]
     mask_sha256: str
     kept_fraction: float
-    seed: int = 0
+    seed: int
+    distinct_images: int
     defects: bool = False
-    distinct_images: int = 0
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """See `Artefact.mistakes`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from pathlib import Path
 
@@ -53,83 +52,46 @@ def checkpoints(workdir: Path, stage: str) -> list[int]:
     )
 
 
-def test_killed_search(cli, tiny, reference, results, tmp_path) -> None:
-    flags = (tiny, f"--workdir={tmp_path / 'run'}")
-    code, _, _ = cli.start("search.jsonl", "9", KILL, "0", *flags, script=DRIVER)
-    assert code == -signal.SIGKILL
-    # Rows after the last checkpoint are there; the resumed run writes them again.
-    assert checkpoints(tmp_path / "run", "search") == [4, 5]
-    assert steps(tmp_path / "run", "search.jsonl") == list(range(1, 10))
-    assert not (tmp_path / "run" / "genotype.json").exists()
-    assert cli.main("run", *flags) == 0
-    assert results.all(tmp_path / "run") == results.all(reference)
-
-
-def test_stopped_search(cli, tiny, reference, results, tmp_path) -> None:
-    flags = (tiny, f"--workdir={tmp_path / 'run'}")
-    driven = ("search.jsonl", "13", INT, "1e9")
-    code, stdout, stderr = cli.start(*driven, *flags, script=DRIVER)
-    assert code == STOPPED
-    assert "search stopped by SIGINT and saved at step 13" in stderr
-    assert "goes on from there" in stderr
-    assert "Traceback" not in stderr
-    assert "report" not in stdout
-    assert checkpoints(tmp_path / "run", "search") == [13]
-    assert steps(tmp_path / "run", "search.jsonl") == list(range(1, 14))
-    assert not (tmp_path / "run" / "genotype.json").exists()
-    assert cli.main("run", *flags) == 0
-    assert results.all(tmp_path / "run") == results.all(reference)
-
-
-def test_terminated_after_the_last_step_of_search(
+def test_a_run_that_is_ended_five_times(
     cli, tiny, reference, results, tmp_path
 ) -> None:
-    workdir = searched(reference, tmp_path)
-    for name in ("genotype.json", "search.jsonl", "memory.json"):
-        (workdir / name).unlink()
-    flags = (tiny, f"--workdir={workdir}")
-    code, _, stderr = cli.start(
-        "search.jsonl", "40", TERM, "1e9", *flags, script=DRIVER
-    )
-    assert code == STOPPED
-    assert "saved at step 40" in stderr
-    assert not (workdir / "genotype.json").exists()
-    assert cli.main("search", *flags) == 0
-    assert results.search(workdir) == results.search(reference)
-
-
-def searched(reference: Path, tmp_path: Path) -> Path:
-    """A workdir in which the search has ended and retraining has not begun."""
+    """Killed and stopped in both loops, it goes on to the same result, bit for bit."""
     workdir = tmp_path / "run"
-    later = ("summary.json", "retrain.json*", "report.html", "checkpoints")
-    return Path(
-        shutil.copytree(reference, workdir, ignore=shutil.ignore_patterns(*later))
-    )
-
-
-def test_terminated_retraining(cli, tiny, reference, results, tmp_path) -> None:
-    workdir = searched(reference, tmp_path)
     flags = (tiny, f"--workdir={workdir}")
+
+    def ended(log: str, step: int, number: str, every: str = "1e9") -> str:
+        driven = (f"{log}.jsonl", str(step), number, every)
+        code, stdout, stderr = cli.start(*driven, *flags, script=DRIVER)
+        assert code == (-signal.SIGKILL if number == KILL else STOPPED)
+        assert "Traceback" not in stderr and "report" not in stdout
+        return str(stderr)
+
+    ended("search", 9, KILL, every="0")
+    # Rows after the last checkpoint are there; the resumed run writes them again.
+    assert checkpoints(workdir, "search") == [4, 5]
+    assert steps(workdir, "search.jsonl") == list(range(1, 10))
+
+    said = ended("search", 13, INT)
+    assert "search stopped by SIGINT and saved at step 13" in said
+    assert "goes on from there" in said
+    assert checkpoints(workdir, "search") == [5, 13]
+    assert steps(workdir, "search.jsonl") == list(range(1, 14))
+
+    # After the last step.
+    assert "saved at step 40" in ended("search", 40, TERM)
+    assert not (workdir / "genotype.json").exists()
+
     # Step 20 is in the middle of the third epoch of 8 steps.
-    code, _, stderr = cli.start(
-        "retrain.jsonl", "20", TERM, "1e9", *flags, script=DRIVER
+    assert "retrain stopped by SIGTERM and saved at step 20" in ended(
+        "retrain", 20, TERM
     )
-    assert code == STOPPED
-    assert "retrain stopped by SIGTERM and saved at step 20" in stderr
-    assert "goes on from there" in stderr
+    assert results.search(workdir) == results.search(reference)
     assert checkpoints(workdir, "retrain") == [20]
-    assert not (workdir / "summary.json").exists()
-    assert cli.main("run", *flags) == 0
-    assert results.all(workdir) == results.all(reference)
 
+    ended("retrain", 29, KILL, every="0")
+    assert checkpoints(workdir, "retrain") == [24, 25]
+    assert not (workdir / "retrain.json").exists()
 
-def test_killed_retraining(cli, tiny, reference, results, tmp_path) -> None:
-    workdir = searched(reference, tmp_path)
-    flags = (tiny, f"--workdir={workdir}")
-    code, _, _ = cli.start("retrain.jsonl", "21", KILL, "0", *flags, script=DRIVER)
-    assert code == -signal.SIGKILL
-    assert checkpoints(workdir, "retrain") == [16, 17]
-    assert not (workdir / "summary.json").exists()
     assert cli.main("run", *flags) == 0
     assert results.all(workdir) == results.all(reference)
 

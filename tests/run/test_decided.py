@@ -9,10 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from nas_jax.cli.stages.decided import decided
 
 from nas_jax.config import SearchConfig
 from nas_jax.oneshot import SearchResult, SearchState
+from nas_jax.run.decided import decided
 from nas_jax.spaces import SpaceMask, discretise, nasbench201_space
 
 MASK = SpaceMask.full(nasbench201_space())
@@ -42,7 +42,7 @@ def say(
     last = weights(rows)
     state = SearchState({}, {}, (), (), jnp.int32(10 * rows))
     result = SearchResult(discretise(mask, last), last, state, weights(0))
-    return decided(result, mask, log, SearchConfig(epochs=7, batch_size=9))
+    return vars(decided(result, mask, log, SearchConfig(epochs=7, batch_size=9)))
 
 
 def test_a_search_that_decided_is_told_so_without_a_warning(tmp_path) -> None:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from nas_jax.cli.stages.prune import _batch
+
+from nas_jax.run.prune import _batch
 
 ALL = np.arange(200)
 

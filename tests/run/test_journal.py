@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nas_jax.cli.stages.journal import FileJournal
 
 from nas_jax.identity import MadeFrom
+from nas_jax.run.journal import FileJournal
 
 MADE = MadeFrom({"seed": 1}).digest
 OTHER = MadeFrom({"seed": 2}).digest
