@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None, name: str) -> int:
                 report(call)
             for stage in planned:
                 if stage.command == name:
-                    print(*stage.says(experiment, artefacts[stage.name]), sep="\n")
+                    for line in stage.says(experiment, artefacts[stage.name]):
+                        print(line)
         return 0
 
     return app.run(

@@ -79,7 +79,7 @@ def execute(
         if artefact is None and stage in planned:
             workdir.note(made)
             interrupt.doing = f"in {stage.name}"
-            artefact = stage.run(experiment, inputs, interrupt)
+            artefact = stage.run(experiment, _of(stage, inputs), interrupt)
             artefact = workdir.write_artefact(stage.writes, artefact, made)
             interrupt.finish(stage.name)
         if artefact is not None:
@@ -94,7 +94,12 @@ def _reads(stage: Stage, other: Stage) -> set[str]:
 def _made_from(stage: Stage, experiment: Experiment, inputs: Inputs) -> MadeFrom | None:
     if not set(stage.needs) <= set(inputs):
         return None
-    return stage.made_from(experiment, inputs)
+    return stage.made_from(experiment, _of(stage, inputs))
+
+
+def _of(stage: Stage, inputs: Inputs) -> Inputs:
+    """What a stage says that it reads, and nothing else."""
+    return {n: inputs[n] for n in (*stage.needs, *stage.uses) if n in inputs}
 
 
 def _refuse_others(

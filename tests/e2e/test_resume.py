@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+from nas_jax.run import loop
 from nas_jax.run.interrupt import STOPPED
 
 # Sends a signal to its own process right after a row was written: a real signal, at a
@@ -96,15 +97,16 @@ def test_a_run_that_is_ended_five_times(
     assert results.all(workdir) == results.all(reference)
 
 
-def test_states_that_are_not_finite_push_no_finite_one_out(cli, tiny, tmp_path) -> None:
+def test_states_that_are_not_finite_push_no_finite_one_out(
+    cli, tiny, pools, tmp_path, monkeypatch, capfd
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     workdir = tmp_path / "run"
-    code, _, stderr = cli.start(
-        *("search.jsonl", "999", KILL, "0", tiny, f"--workdir={workdir}"),
-        *("--config.search.weight_learning_rate=1e30", "--config.search.log_every=99"),
-        script=DRIVER,
-    )
-    assert code == 2
-    (line,) = [line for line in stderr.splitlines() if "nas-jax: error" in line]
+    options = ("weight_learning_rate=1e30", "log_every=99")
+    flags = [f"--config.search.{option}" for option in options]
+    assert cli.main("search", tiny, pools, f"--workdir={workdir}", *flags) == 2
+    lines = capfd.readouterr().err.splitlines()
+    (line,) = [line for line in lines if "nas-jax: error" in line]
     kept = checkpoints(workdir, "search")
     assert "not finite" in line
     assert f"the last good checkpoint is of step {kept[-1]}" in line

@@ -66,7 +66,7 @@ def test_separate_commands_leave_what_run_leaves(
         assert content(workdir / name) == content(reference / name), name
     # Genotype and decision of the search, shown by a page and by the command.
     summary = read(reference, "summary.json")
-    kept, _, genotype, *_, accuracy = out.splitlines()
+    kept, _, genotype, _, accuracy = out.splitlines()
     assert kept == "kept 8 of 32 operations"
     assert genotype == summary["genotype"]
     assert accuracy == f"test accuracy {summary['test_accuracy']:.4f}"
