@@ -13,7 +13,7 @@ from absl import flags
 from nas_jax.cli import app
 from nas_jax.config_rules import RULES
 from nas_jax.errors import ConfigError
-from nas_jax.lock import Lock
+from nas_jax.lock import locked
 from nas_jax.memory import parse_bytes
 from nas_jax.paths import refuse_overwriting
 from nas_jax.spaces import SPACES
@@ -131,7 +131,7 @@ def _alone(call: app.Call) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()
     file = Path(call.flags.json)
     lock = file.with_name(f".{file.name}{LOCK}")
-    return Lock(lock, f"--json={file}", call.command)
+    return locked(lock, f"--json={file}", call.command)
 
 
 def _report(call: app.Call, results: Any, accuracies: Any) -> None:

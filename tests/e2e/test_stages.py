@@ -12,8 +12,7 @@ import pytest
 
 from nas_jax.artefacts import Retraining
 from nas_jax.identity import MadeFrom
-from nas_jax.run import table, workflow
-from nas_jax.run.stage import Stage
+from nas_jax.run import stages
 
 FOREIGN = (
     "Genotype(normal=[('skip_connect', 0), ('max_pool_3x3', 1)], "
@@ -79,12 +78,10 @@ def test_separate_commands_leave_what_run_leaves(
 def test_a_stage_of_the_user_is_one_row(
     cli, tiny, reference, tmp_path, monkeypatch
 ) -> None:
-    stages = list(table.STAGES)
-    monkeypatch.setattr(table, "STAGES", stages)
-    monkeypatch.setattr(workflow, "STAGES", stages)
+    monkeypatch.setattr(stages, "STAGES", list(stages.STAGES))
     workdir = Path(shutil.copytree(reference, tmp_path / "run"))
-    table.register_stage(
-        Stage(
+    stages.register_stage(
+        stages.Stage(
             "count",
             needs=("search",),
             writes="count.json",
@@ -104,7 +101,7 @@ def test_a_stage_of_the_user_is_one_row(
     searched = read(workdir, "genotype.json")["made_from"]["digest"]
     assert stored["made_from"]["from"] == {"search": searched}
     with pytest.raises(ValueError, match="cannot add stage 'prune'"):
-        table.register_stage(stages[0])
+        stages.register_stage(stages.STAGES[0])
 
 
 def test_retrain_a_genotype_from_elsewhere(cli, tiny, tmp_path, capfd) -> None:
