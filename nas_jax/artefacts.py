@@ -145,9 +145,9 @@ class Pruning(Artefact):
     mask: dict[str, Any]
     mask_sha256: str
     kept_fraction: float
-    seed: int = 0
+    seed: int
+    distinct_images: int
     defects: bool = False
-    distinct_images: int = 0
     meaning: dict[str, str] = field(default_factory=dict)
 
     def mistakes(self) -> Iterator[tuple[str, str]]:

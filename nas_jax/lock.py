@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from absl import logging
 
@@ -19,77 +19,59 @@ from nas_jax.errors import WorkdirError
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
-class Lock:
-    """A context manager that holds a file's lock, and removes the file at its end.
+@contextlib.contextmanager
+def locked(path: Path, what: str, command: Sequence[str]) -> Iterator[None]:
+    """A block that holds a file's lock; the file is removed at its end.
 
     The kernel drops the lock when the process ends, however it ends; a file that is
     left then locks nothing. On a network file system its server does so, for all
     machines; where there are no locks a warning is logged.
+
+    Args:
+        path: The lock's own file, in a folder that exists.
+        what: What it protects, for the message.
+        command: Who holds it, for the message of the next.
+
+    Raises:
+        WorkdirError: Another process has it; nothing has been written.
+        OSError: The file cannot be opened.
     """
+    file = _open_locked(path, what)
+    # Its last holder may have removed it after it was opened here.
+    while not _is_at(file, path):
+        os.close(file)
+        file = _open_locked(path, what)
+    os.truncate(file, 0)
+    os.write(file, json.dumps(_owner(command)).encode())
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(file)
 
-    def __init__(self, path: Path, what: str, command: Sequence[str]) -> None:
-        """Nothing is locked yet.
 
-        Args:
-            path: The lock's own file, in a folder that exists.
-            what: What it protects, for the message.
-            command: Who holds it, for the message of the next.
-        """
-        self._path, self._what, self._command = path, what, command
-        self._file: int | None = None
-
-    def __enter__(self) -> Lock:
-        """Take the lock.
-
-        Raises:
-            WorkdirError: Another process has it; nothing has been written.
-            OSError: The file cannot be opened.
-        """
-        file = self._locked()
-        # Its last holder may have removed it after it was opened here.
-        while not _is_at(file, self._path):
+def _open_locked(path: Path, what: str) -> int:
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(os.read(file, 1 << 16))
+        os.close(file)
+        raise WorkdirError(
+            f"{what} is in use by {holder}; wait until it has ended, or name another "
+            "one"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
             os.close(file)
-            file = self._locked()
-        os.truncate(file, 0)
-        os.write(file, json.dumps(_owner(self._command)).encode())
-        self._file = file
-        return self
-
-    def _locked(self) -> int:
-        """The file, open and locked."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(os.read(file, 1 << 16))
-            os.close(file)
-            raise WorkdirError(
-                f"{self._what} is in use by {holder}; wait until it has ended, or name "
-                "another one"
-            ) from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                os.close(file)
-                raise
-            logging.warning(
-                "%s: this file system has no locks (%s); make sure that no other "
-                "process writes there",
-                self._what,
-                error.strerror,
-            )
-        return file
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give it back."""
-        if self._file is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(self._file)
-            self._file = None
+            raise
+        logging.warning(
+            "%s: this file system has no locks (%s); make sure that no other process "
+            "writes there",
+            what,
+            error.strerror,
+        )
+    return file
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -24,7 +24,7 @@ from nas_jax.artefacts import Artefact, checked, to_json
 from nas_jax.errors import WorkdirError
 from nas_jax.identity import FIELD, MadeFrom
 from nas_jax.jsonable import differences, dumps
-from nas_jax.lock import Lock
+from nas_jax.lock import locked
 from nas_jax.paths import local_path
 
 CONFIG = "config.json"
@@ -64,7 +64,7 @@ class Workdir:
             WorkdirError: The path is a file or cannot be written, or another process
                 holds it. Nothing has been written then.
         """
-        lock = Lock(self.path(LOCK), f"workdir {self.root}", command)
+        lock = locked(self.path(LOCK), f"workdir {self.root}", command)
         with contextlib.ExitStack() as stack:
             try:
                 if self.root.exists() and not self.root.is_dir():

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from nas_jax.errors import WorkdirError
-from nas_jax.lock import Lock
+from nas_jax.lock import locked
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from nas_jax.lock import Lock
-with Lock(Path(sys.argv[1]), "workdir w", ["nas-jax", "run"]):
+from nas_jax.lock import locked
+with locked(Path(sys.argv[1]), "workdir w", ["nas-jax", "run"]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -40,7 +40,7 @@ def test_second_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
     process = holder(path)
     try:
         before = path.read_bytes()
-        with pytest.raises(WorkdirError) as caught, Lock(path, "workdir w", []):
+        with pytest.raises(WorkdirError) as caught, locked(path, "workdir w", []):
             pass
         message = str(caught.value)
         assert f"workdir w is in use by process {process.pid} on " in message
@@ -48,17 +48,17 @@ def test_second_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    with Lock(path, "workdir w", ["mine"]):
+    with locked(path, "workdir w", ["mine"]):
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
 def test_two_of_one_process_exclude_each_other(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
-    with Lock(path, "w", []):
-        with pytest.raises(WorkdirError), Lock(path, "w", []):
+    with locked(path, "w", []):
+        with pytest.raises(WorkdirError), locked(path, "w", []):
             pass
     assert not path.exists()
-    with Lock(path, "w", []):
+    with locked(path, "w", []):
         pass
 
 
@@ -76,14 +76,14 @@ def test_file_that_its_holder_removes_meanwhile_is_no_lock(
         return file
 
     monkeypatch.setattr(os, "open", open_and_lose)
-    with Lock(path, "w", []):
+    with locked(path, "w", []):
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
 def test_shorter_owner_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     path.write_text("x" * 1000)
-    with Lock(path, "w", ["x"]):
+    with locked(path, "w", ["x"]):
         assert json.loads(path.read_text())["command"] == ["x"]
 
 
@@ -94,6 +94,6 @@ def test_file_system_without_locks_is_told(
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with Lock(tmp_path / ".lock", "workdir w", []):
+    with locked(tmp_path / ".lock", "workdir w", []):
         pass
     assert "workdir w: this file system has no locks" in caplog.text

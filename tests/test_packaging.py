@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.metadata
 import re
 import subprocess
@@ -151,29 +150,16 @@ def test_no_command_prints_the_usage_and_fails(
 
 
 def test_arguments_and_exit_code_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[str]] = []
+    seen: list[tuple[object, ...]] = []
 
     class FakeCommand:
         @staticmethod
-        def main(argv: list[str]) -> int:
-            seen.append(argv)
+        def main(*arguments: object) -> int:
+            seen.append(arguments)
             return 7
 
-    monkeypatch.setitem(sys.modules, "nas_jax.cli.prune", FakeCommand)
-    assert cli.main(["prune", "--config=a b.py", "--help"]) == 7
-    assert seen == [["--config=a b.py", "--help"]]
-
-
-@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
-def test_every_command_has_a_module_with_a_main(
-    command: cli.Command, repo_root: Path
-) -> None:
-    path = repo_root / "nas_jax" / "cli" / command.name
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    mains = [
-        n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main"
-    ]
-    assert len(mains) == 1
-    assert [argument.arg for argument in mains[0].args.args] == ["argv"]
-    assert len(mains[0].args.defaults) == 1
+    for name in ("score", "stage_command"):
+        monkeypatch.setitem(sys.modules, f"nas_jax.cli.{name}", FakeCommand)
+    given = ["--config=a b.py", "--help"]
+    assert cli.main(["score", *given]) == cli.main(["prune", *given]) == 7
+    assert seen == [(given,), (given, "prune")]

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas_jax.artefacts import Pruning, Retraining
 from nas_jax.errors import WorkdirError
 from nas_jax.identity import MadeFrom
 from nas_jax.jsonable import differences, dumps, to_jsonable
 from nas_jax.workdir import Workdir, describe_environment, git_commit, write_atomically
 
+RESULT = Retraining("Genotype()", 0.5, 10, 1.5)
 CONFIG = '{"name": "a", "search": {"epochs": 3}}'
 
 
@@ -27,7 +29,8 @@ def names(folder: Path) -> list[str]:
 
 
 def opened(path: Path, config: str, environment: dict[str, Any]) -> Workdir:
-    with Workdir.hold(path) as workdir:
+    workdir = Workdir(path)
+    with workdir.hold():
         workdir.begin(config, environment)
     return workdir
 
@@ -101,11 +104,10 @@ def test_damaged_record_of_before_is_put_aside(
 
 def test_artefact_of_the_same_making_is_read(tmp_path: Path) -> None:
     workdir, made = Workdir(tmp_path), MadeFrom({"seed": 1, "data": "a" * 64})
-    assert workdir.read_artefact("prune.json", made) is None
-    workdir.write_artefact("prune.json", {"kept": 3}, made)
-    artefact = workdir.read_artefact("prune.json", made)
-    assert artefact is not None and artefact["kept"] == 3
-    assert artefact["made_from"]["digest"] == made.digest
+    assert workdir.read_artefact("retrain.json", Retraining, made) is None
+    written = workdir.write_artefact("retrain.json", RESULT, made)
+    assert written.made_from == made
+    assert workdir.read_artefact("retrain.json", Retraining, made) == written
 
 
 @pytest.mark.parametrize(
@@ -121,21 +123,21 @@ def test_artefact_of_another_making_is_refused(
 ) -> None:
     workdir = Workdir(tmp_path)
     made = MadeFrom({"seed": 1, "data": "a" * 64})
-    workdir.write_artefact("prune.json", {"kept": 3}, made)
-    before = (tmp_path / "prune.json").read_bytes()
+    workdir.write_artefact("retrain.json", RESULT, made)
+    before = (tmp_path / "retrain.json").read_bytes()
     with pytest.raises(WorkdirError) as caught:
-        workdir.read_artefact("prune.json", MadeFrom(inputs))
+        workdir.read_artefact("retrain.json", Retraining, MadeFrom(inputs))
     message = str(caught.value)
-    assert said in message and "prune.json" in message and "--workdir" in message
+    assert said in message and "retrain.json" in message and "--workdir" in message
     assert "\n" not in message
-    assert (tmp_path / "prune.json").read_bytes() == before
+    assert (tmp_path / "retrain.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("text", ['{"kept": 3}', "[]", '{"made_from": "x"}'])
 def test_artefact_that_does_not_say_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "prune.json").write_text(text)
     with pytest.raises(WorkdirError, match="does not record what it was made from"):
-        Workdir(tmp_path).read_artefact("prune.json", MadeFrom({}))
+        Workdir(tmp_path).read_artefact("prune.json", Pruning, MadeFrom({}))
 
 
 @pytest.mark.parametrize("noted", [True, False])

@@ -36,15 +36,15 @@ def main(argv: Sequence[str] | None, name: str) -> int:
 
     def run(call: app.Call) -> int:
         # Imported here: a mistake in a flag is reported before JAX loads.
-        from nas_jax.run import workflow
+        from nas_jax.run import stages
         from nas_jax.run.experiment import Experiment, load_data
         from nas_jax.workdir import Workdir, describe_environment
 
         call.interrupt.resumable = True
         call.interrupt.doing = "while it loaded the images"
         app.configure_jax()
-        workdir, planned = Workdir(call.workdir), workflow.plan(name)
-        _refuse_artefacts_as_inputs(call, workdir, workflow.files())
+        workdir, planned = Workdir(call.workdir), stages.plan(name)
+        _refuse_artefacts_as_inputs(call, workdir, stages.files())
         dataset, space, start = load_data(call.config)
         genotype = None
         if name == "retrain":
@@ -52,19 +52,20 @@ def main(argv: Sequence[str] | None, name: str) -> int:
         experiment = Experiment(call.config, workdir, dataset, space, start, genotype)
         if not workdir.root.exists():
             # What is missing is said before a folder is made for the rest.
-            workflow.check(experiment, planned)
+            stages.check(experiment, planned)
         with workdir.hold(call.command):
-            workflow.check(experiment, planned)
+            stages.check(experiment, planned)
             environment = describe_environment(call.command, call.config.seed)
             facts = {**environment, "data": experiment.data_facts()}
             workdir.begin(call.config.to_json(), facts)
-            artefacts = workflow.execute(experiment, planned, call.interrupt)
+            artefacts = stages.execute(experiment, planned, call.interrupt)
             if name == "run":
                 call.interrupt.doing = "while it wrote the report"
                 report(call)
             for stage in planned:
                 if stage.command == name:
-                    print(*stage.says(experiment, artefacts[stage.name]), sep="\n")
+                    for line in stage.says(experiment, artefacts[stage.name]):
+                        print(line)
         return 0
 
     return app.run(

@@ -1,5 +1,5 @@
 """An experiment from a config: stages as a table, each of which writes one artefact.
 
-`table.py` lists the stages, `making.py` says what each is made from, `workflow.py` goes
-through them, `loop.py` is what those of many steps share. Importing this loads no JAX.
+`stages.py` has the table and goes through it, `making.py` says what each is made from,
+`loop.py` is what those of many steps share. Importing this loads no JAX.
 """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 from absl import logging
@@ -18,6 +20,9 @@ from nas_jax.run.space import start_mask
 from nas_jax.run.strategy import check_budget, get_strategy
 from nas_jax.spaces import Genotype, SearchSpace, SpaceMask
 from nas_jax.workdir import Workdir
+
+Inputs = Mapping[str, Any]
+"""Finished artefacts by the name of their stage."""
 
 
 @dataclasses.dataclass(frozen=True)

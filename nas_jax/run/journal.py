@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from absl import logging
@@ -75,15 +74,6 @@ class FileJournal:
             {"candidates": candidates, "scores": scores, "seconds": seconds},
         )
 
-    def __enter__(self) -> FileJournal:
-        """Returns itself; the `with` block closes the file."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Closes the file."""
         self._writer.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -24,10 +23,9 @@ CHECKPOINT_SECONDS = 60.0
 class Loop:
     """The callbacks of a loop of steps, and the state that it goes on from.
 
-    A context manager: inside it, a signal makes the loop save at its next step.
-
     Attributes:
         state: That of the newest checkpoint; None without one.
+        log: Its rows; to be closed at the end.
     """
 
     def __init__(
@@ -76,24 +74,12 @@ class Loop:
         if self._saved.latest_step() is not None:
             step, self.state = self._saved.restore(fresh())
         self._start = step or 0
-        self._log = JsonlWriter(workdir.path(f"{name}.jsonl"), step, made_from.digest)
+        self.log = JsonlWriter(workdir.path(f"{name}.jsonl"), step, made_from.digest)
         self._row: dict[str, Any] = {}
-
-    def __enter__(self) -> Loop:
-        """Starts the clocks."""
-        self._interrupt.save_from(self._name)
-        self._progress = Progress(self._total, self._name, start_step=self._start)
+        # From here on a signal makes the loop save at its next step.
+        interrupt.save_from(name)
+        self._progress = Progress(self._total, name, start_step=self._start)
         self._clock = _Clock()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes the log; whoever ran the stage says when its work is on the disk."""
-        self._log.close()
 
     def on_step(self, step: int, metrics: Mapping[str, Any], state: Any) -> None:
         """Called after each step with its number from 1.
@@ -116,7 +102,7 @@ class Loop:
                 "steps_per_second": self._clock.rate(step),
             }
             if not ends_epoch:
-                self._log.write(step, self._row)
+                self.log.write(step, self._row)
         if not ends_epoch:
             self._save_if_due(step, state)
 
@@ -128,7 +114,7 @@ class Loop:
             Stopped: A signal came, and the state is saved.
         """
         step = epoch * self._per_epoch
-        self._log.write(
+        self.log.write(
             step, {**self._row, "test_loss": loss, "test_accuracy": accuracy}
         )
         if epoch == self._start // self._per_epoch + 1:
@@ -143,7 +129,7 @@ class Loop:
         trained = self._tests and step == self._total
         if not (trained or self._interrupt.requested or self._clock.due()):
             return
-        self._log.flush()
+        self.log.flush()
         training.check_finite_state(self._name, step, state, self._last())
         self._saved.save(step, state)
         self._clock.saved()

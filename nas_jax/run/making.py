@@ -14,9 +14,8 @@ import jax
 
 from nas_jax.errors import WorkdirError
 from nas_jax.identity import MadeFrom, json_digest
-from nas_jax.run.experiment import Experiment
+from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.images import AUGMENTATION
-from nas_jax.run.stage import Inputs
 from nas_jax.spaces import Genotype, SpaceMask
 
 BUDGET_FIELDS = (

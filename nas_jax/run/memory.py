@@ -8,11 +8,10 @@ import time
 import jax
 
 from nas_jax.artefacts import Memory
-from nas_jax.run.experiment import Experiment
+from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.interrupt import Interrupt
 from nas_jax.run.making import searched_mask
 from nas_jax.run.search import algorithm, search_step
-from nas_jax.run.stage import Inputs
 from nas_jax.spaces import SpaceMask
 
 

@@ -21,11 +21,10 @@ from nas_jax.metrics import Progress
 from nas_jax.proxies import Batch
 from nas_jax.pruning.result import NOTHING_PRUNED
 from nas_jax.run import making
-from nas_jax.run.experiment import Experiment
+from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.images import scored_images
 from nas_jax.run.interrupt import Interrupt
 from nas_jax.run.journal import FileJournal
-from nas_jax.run.stage import Inputs
 from nas_jax.run.step_bytes import step_bytes
 from nas_jax.run.strategy import get_strategy
 
@@ -56,7 +55,8 @@ def prune(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Pruni
             progress.update(done)
 
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(FileJournal(path, digest))
+        journal = FileJournal(path, digest)
+        stack.callback(journal.close)
         target = stack.enter_context(_target(experiment))
         result = pruning.prune(
             experiment.start,

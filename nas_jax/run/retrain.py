@@ -10,10 +10,9 @@ from nas_jax import training
 from nas_jax.artefacts import Retraining
 from nas_jax.networks import Size, family_of
 from nas_jax.run import making
-from nas_jax.run.experiment import Experiment
+from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.interrupt import Interrupt
 from nas_jax.run.loop import Loop
-from nas_jax.run.stage import Inputs
 
 
 def retrain(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Retraining:
@@ -55,7 +54,7 @@ def retrain(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Ret
         shown=("train_loss", "train_accuracy"),
         tests=True,
     )
-    with loop:
+    with loop.log:
         result = training.retrain(
             trainer,
             experiment.train_images,

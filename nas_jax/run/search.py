@@ -14,10 +14,9 @@ from nas_jax.config import SearchConfig
 from nas_jax.networks import Size, family_of
 from nas_jax.run import making
 from nas_jax.run.decided import decided
-from nas_jax.run.experiment import Experiment
+from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.interrupt import Interrupt
 from nas_jax.run.loop import Loop
-from nas_jax.run.stage import Inputs
 from nas_jax.spaces import SpaceMask
 
 
@@ -52,7 +51,7 @@ def search(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Chos
         },
         shown=("train_loss", "valid_loss"),
     )
-    with loop:
+    with loop.log:
         result = oneshot.search(
             found,
             experiment.train_images,

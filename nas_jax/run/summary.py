@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from nas_jax.artefacts import Memory, Pruning, Retraining, Summary
-from nas_jax.run.experiment import Experiment
+from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.interrupt import Interrupt
-from nas_jax.run.stage import Inputs
 
 
 def summarise(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Summary:

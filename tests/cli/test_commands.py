@@ -303,7 +303,7 @@ def test_report_of_a_folder_without_a_run(refused, tmp_path) -> None:
 def test_no_traceback_in_a_real_process(config: str, tmp_path: Path) -> None:
     result = subprocess.run(
         [
-            *(sys.executable, "-m", "nas_jax.cli.run", config),
+            *(sys.executable, "-m", "nas_jax.cli.main", "run", config),
             *(f"--workdir={tmp_path / 'run'}", "--config.data.image_size=10"),
         ],
         capture_output=True,

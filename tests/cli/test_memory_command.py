@@ -108,7 +108,9 @@ def test_the_step_of_a_run_has_the_same_memory(
     run: Run, memory_flags: list[str]
 ) -> None:
     # What `nas-jax run` would compile, in this process.
-    from nas_jax.cli import app, stages
+    from nas_jax.cli import app
+    from nas_jax.run.experiment import Experiment, load_data
+    from nas_jax.run.search import algorithm, search_step
     from nas_jax.spaces import SpaceMask
     from nas_jax.workdir import Workdir
 
@@ -118,11 +120,11 @@ def test_the_step_of_a_run_has_the_same_memory(
         == 0
     )
     config = calls[0].config
-    dataset, space, _ = stages.load_data(config)
+    dataset, space, _ = load_data(config)
     mask = SpaceMask.load(space, run.folder / "mask.json")
-    experiment = stages.Experiment(config, Workdir(""), dataset, space, mask)
-    darts, _ = stages.algorithm(experiment, mask, 4)
-    memory = stages.search_step(experiment, darts).memory
+    experiment = Experiment(config, Workdir(""), dataset, space, mask)
+    darts, _ = algorithm(experiment, mask, 4)
+    memory = search_step(experiment, darts).memory
     assert memory.peak_bytes == run.rows[0]["peak_bytes"]
 
 

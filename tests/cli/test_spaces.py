@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nas_jax.cli import stages
 from nas_jax.config import DataConfig, ExperimentConfig
 from nas_jax.errors import MaskError
+from nas_jax.run.experiment import load_data
 from nas_jax.spaces import SpaceMask, get_mask, get_space
 
 
@@ -22,13 +22,13 @@ def config(name: str) -> ExperimentConfig:
 
 @pytest.mark.parametrize("name", ["darts", "nasbench201", "s1", "s2", "s3"])
 def test_a_search_starts_from_the_published_operations(name: str) -> None:
-    _, space, start = stages.load_data(config(name))
+    _, space, start = load_data(config(name))
     assert start == get_mask(name) and start.space == space
 
 
 def test_s4_has_an_operation_that_no_network_computes() -> None:
     with pytest.raises(MaskError, match="no network computes noise"):
-        stages.load_data(config("s4"))
+        load_data(config("s4"))
 
 
 def test_a_mask_file_takes_from_the_published_operations(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_mask_file_takes_from_the_published_operations(tmp_path: Path) -> None
     file.write_text(SpaceMask.full(darts).drop(separable).to_json())
     made = config("s2")
     made.space.mask = str(file)
-    _, _, start = stages.load_data(made)
+    _, _, start = load_data(made)
     ops = {edge for edges in start.kept for edge in edges}
     assert ops == {("sep_conv_3x3",)}
     # A file without any operation of S2 on an edge cuts it.
@@ -46,11 +46,11 @@ def test_a_mask_file_takes_from_the_published_operations(tmp_path: Path) -> None
     cells["cells"]["normal"][3] = ["max_pool_3x3"]
     file.write_text(json.dumps(cells))
     with pytest.raises(MaskError, match="edge 3 .* keeps no operation"):
-        stages.load_data(made)
+        load_data(made)
 
 
 def test_nodes_can_be_chosen_in_darts_alone() -> None:
     made = config("nasbench201")
     made.space.num_nodes = 2
     with pytest.raises(MaskError, match="num_nodes is 2"):
-        stages.load_data(made)
+        load_data(made)

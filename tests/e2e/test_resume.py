@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from pathlib import Path
 
+from nas_jax.run import loop
 from nas_jax.run.interrupt import STOPPED
 
 # Sends a signal to its own process right after a row was written: a real signal, at a
@@ -53,96 +53,60 @@ def checkpoints(workdir: Path, stage: str) -> list[int]:
     )
 
 
-def test_killed_search(cli, tiny, reference, results, tmp_path) -> None:
-    flags = (tiny, f"--workdir={tmp_path / 'run'}")
-    code, _, _ = cli.start("search.jsonl", "9", KILL, "0", *flags, script=DRIVER)
-    assert code == -signal.SIGKILL
-    # Rows after the last checkpoint are there; the resumed run writes them again.
-    assert checkpoints(tmp_path / "run", "search") == [4, 5]
-    assert steps(tmp_path / "run", "search.jsonl") == list(range(1, 10))
-    assert not (tmp_path / "run" / "genotype.json").exists()
-    assert cli.main("run", *flags) == 0
-    assert results.all(tmp_path / "run") == results.all(reference)
-
-
-def test_stopped_search(cli, tiny, reference, results, tmp_path) -> None:
-    flags = (tiny, f"--workdir={tmp_path / 'run'}")
-    driven = ("search.jsonl", "13", INT, "1e9")
-    code, stdout, stderr = cli.start(*driven, *flags, script=DRIVER)
-    assert code == STOPPED
-    assert "search stopped by SIGINT and saved at step 13" in stderr
-    assert "goes on from there" in stderr
-    assert "Traceback" not in stderr
-    assert "report" not in stdout
-    assert checkpoints(tmp_path / "run", "search") == [13]
-    assert steps(tmp_path / "run", "search.jsonl") == list(range(1, 14))
-    assert not (tmp_path / "run" / "genotype.json").exists()
-    assert cli.main("run", *flags) == 0
-    assert results.all(tmp_path / "run") == results.all(reference)
-
-
-def test_terminated_after_the_last_step_of_search(
+def test_a_run_that_is_ended_five_times(
     cli, tiny, reference, results, tmp_path
 ) -> None:
-    workdir = searched(reference, tmp_path)
-    for name in ("genotype.json", "search.jsonl", "memory.json"):
-        (workdir / name).unlink()
+    """Killed and stopped in both loops, it goes on to the same result, bit for bit."""
+    workdir = tmp_path / "run"
     flags = (tiny, f"--workdir={workdir}")
-    code, _, stderr = cli.start(
-        "search.jsonl", "40", TERM, "1e9", *flags, script=DRIVER
-    )
-    assert code == STOPPED
-    assert "saved at step 40" in stderr
+
+    def ended(log: str, step: int, number: str, every: str = "1e9") -> str:
+        driven = (f"{log}.jsonl", str(step), number, every)
+        code, stdout, stderr = cli.start(*driven, *flags, script=DRIVER)
+        assert code == (-signal.SIGKILL if number == KILL else STOPPED)
+        assert "Traceback" not in stderr and "report" not in stdout
+        return str(stderr)
+
+    ended("search", 9, KILL, every="0")
+    # Rows after the last checkpoint are there; the resumed run writes them again.
+    assert checkpoints(workdir, "search") == [4, 5]
+    assert steps(workdir, "search.jsonl") == list(range(1, 10))
+
+    said = ended("search", 13, INT)
+    assert "search stopped by SIGINT and saved at step 13" in said
+    assert "goes on from there" in said
+    assert checkpoints(workdir, "search") == [5, 13]
+    assert steps(workdir, "search.jsonl") == list(range(1, 14))
+
+    # After the last step.
+    assert "saved at step 40" in ended("search", 40, TERM)
     assert not (workdir / "genotype.json").exists()
-    assert cli.main("search", *flags) == 0
-    assert results.search(workdir) == results.search(reference)
 
-
-def searched(reference: Path, tmp_path: Path) -> Path:
-    """A workdir in which the search has ended and retraining has not begun."""
-    workdir = tmp_path / "run"
-    later = ("summary.json", "retrain.json*", "report.html", "checkpoints")
-    return Path(
-        shutil.copytree(reference, workdir, ignore=shutil.ignore_patterns(*later))
-    )
-
-
-def test_terminated_retraining(cli, tiny, reference, results, tmp_path) -> None:
-    workdir = searched(reference, tmp_path)
-    flags = (tiny, f"--workdir={workdir}")
     # Step 20 is in the middle of the third epoch of 8 steps.
-    code, _, stderr = cli.start(
-        "retrain.jsonl", "20", TERM, "1e9", *flags, script=DRIVER
+    assert "retrain stopped by SIGTERM and saved at step 20" in ended(
+        "retrain", 20, TERM
     )
-    assert code == STOPPED
-    assert "retrain stopped by SIGTERM and saved at step 20" in stderr
-    assert "goes on from there" in stderr
+    assert results.search(workdir) == results.search(reference)
     assert checkpoints(workdir, "retrain") == [20]
-    assert not (workdir / "summary.json").exists()
+
+    ended("retrain", 29, KILL, every="0")
+    assert checkpoints(workdir, "retrain") == [24, 25]
+    assert not (workdir / "retrain.json").exists()
+
     assert cli.main("run", *flags) == 0
     assert results.all(workdir) == results.all(reference)
 
 
-def test_killed_retraining(cli, tiny, reference, results, tmp_path) -> None:
-    workdir = searched(reference, tmp_path)
-    flags = (tiny, f"--workdir={workdir}")
-    code, _, _ = cli.start("retrain.jsonl", "21", KILL, "0", *flags, script=DRIVER)
-    assert code == -signal.SIGKILL
-    assert checkpoints(workdir, "retrain") == [16, 17]
-    assert not (workdir / "summary.json").exists()
-    assert cli.main("run", *flags) == 0
-    assert results.all(workdir) == results.all(reference)
-
-
-def test_states_that_are_not_finite_push_no_finite_one_out(cli, tiny, tmp_path) -> None:
+def test_states_that_are_not_finite_push_no_finite_one_out(
+    cli, tiny, pools, tmp_path, monkeypatch, capfd
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     workdir = tmp_path / "run"
-    code, _, stderr = cli.start(
-        *("search.jsonl", "999", KILL, "0", tiny, f"--workdir={workdir}"),
-        *("--config.search.weight_learning_rate=1e30", "--config.search.log_every=99"),
-        script=DRIVER,
-    )
-    assert code == 2
-    (line,) = [line for line in stderr.splitlines() if "nas-jax: error" in line]
+    options = ("weight_learning_rate=1e30", "log_every=99")
+    flags = [f"--config.search.{option}" for option in options]
+    assert cli.main("search", tiny, pools, f"--workdir={workdir}", *flags) == 2
+    lines = capfd.readouterr().err.splitlines()
+    (line,) = [line for line in lines if "nas-jax: error" in line]
     kept = checkpoints(workdir, "search")
     assert "not finite" in line
     assert f"the last good checkpoint is of step {kept[-1]}" in line

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from nas_jax.artefacts import Retraining
+from nas_jax.identity import MadeFrom
+from nas_jax.run import stages
 
 FOREIGN = (
     "Genotype(normal=[('skip_connect', 0), ('max_pool_3x3', 1)], "
@@ -19,54 +25,107 @@ def read(workdir: Path, name: str) -> Any:
     return json.loads((workdir / name).read_text())
 
 
-def test_separate_commands_give_the_results_of_run(
-    cli, tiny, reference, results, tmp_path, capfd
+COMMANDS = """
+import sys
+from nas_jax.cli.main import main
+for command in ("prune", "search", "retrain"):
+    assert main([command, *sys.argv[1:]]) == 0
+"""
+
+
+def content(path: Path) -> Any:
+    """What a file says, but for times and for how it was called."""
+    rows = path.suffix == ".jsonl"
+    lines = path.read_text().splitlines() if rows else [path.read_text()]
+    passing = {"seconds", "steps_per_second", "date", "command", "earlier"}
+
+    def lasting(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: lasting(v) for k, v in value.items() if k not in passing}
+        return value
+
+    return [lasting(json.loads(line)) for line in lines]
+
+
+def test_separate_commands_leave_what_run_leaves(
+    cli, tiny, reference, tmp_path
 ) -> None:
-    flags = (tiny, f"--workdir={tmp_path / 'run'}")
-    printed = []
-    for command in ("prune", "search", "retrain"):
-        assert cli.main(command, *flags) == 0
-        printed.append(capfd.readouterr().out)
-    assert cli.main("report", f"--workdir={tmp_path / 'run'}") == 0
-    expected = results.all(reference)
-    assert results.search(tmp_path / "run") == results.search(reference)
-    assert results.rows(tmp_path / "run", "retrain.jsonl") == expected["retrain"]
-    retrained = read(tmp_path / "run", "retrain.json")
-    assert retrained["test_accuracy"] == expected["test_accuracy"]
-    assert retrained["parameters"] == expected["parameters"]
-    assert retrained["genotype"] == expected["genotype"]
-    assert "kept 8 of 32 operations" in printed[0]
-    assert printed[1].splitlines()[0] == expected["genotype"]
-    assert f"test accuracy {expected['test_accuracy']:.4f}" in printed[2]
-    assert (tmp_path / "run" / "report.html").exists()
+    """In a process of their own: the same inputs give the same result."""
+    workdir = tmp_path / "run"
+    code, out, err = cli.start(tiny, f"--workdir={workdir}", script=COMMANDS)
+    assert code == 0, err
+    assert cli.main("report", f"--workdir={workdir}") == 0
+
+    def files(folder: Path) -> set[str]:
+        found = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+        return {name for name in found if not name.startswith("checkpoints")}
+
+    assert files(workdir) == files(reference)
+    for name in files(workdir) - {"report.html"}:
+        assert content(workdir / name) == content(reference / name), name
+    # Genotype and decision of the search, shown by a page and by the command.
+    summary = read(reference, "summary.json")
+    kept, _, genotype, _, accuracy = out.splitlines()
+    assert kept == "kept 8 of 32 operations"
+    assert genotype == summary["genotype"]
+    assert accuracy == f"test accuracy {summary['test_accuracy']:.4f}"
+    pages = [(folder / "report.html").read_text() for folder in (workdir, reference)]
+    headings = [re.findall("<h[1-4].*?</h[1-4]>", page) for page in pages]
+    assert headings[0] == headings[1]
+    assert not any('class="missing"' in page for page in pages)
 
 
-@pytest.mark.parametrize("as_file", [False, True])
-def test_retrain_a_genotype_from_elsewhere(cli, tiny, tmp_path, as_file) -> None:
-    genotype = FOREIGN
-    if as_file:
-        (tmp_path / "genotype.txt").write_text(FOREIGN + "\n")
-        genotype = str(tmp_path / "genotype.txt")
-    flags = (tiny, f"--workdir={tmp_path / 'run'}", "--config.retrain.epochs=1")
-    assert cli.main("retrain", *flags, f"--genotype={genotype}") == 0
-    result = read(tmp_path / "run", "retrain.json")
+def test_a_stage_of_the_user_is_one_row(
+    cli, tiny, reference, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(stages, "STAGES", list(stages.STAGES))
+    workdir = Path(shutil.copytree(reference, tmp_path / "run"))
+    stages.register_stage(
+        stages.Stage(
+            "count",
+            needs=("search",),
+            writes="count.json",
+            kind=Retraining,
+            made_from=lambda experiment, inputs: MadeFrom(
+                {"search": inputs["search"].made_from.digest}
+            ),
+            run=lambda experiment, inputs, interrupt: Retraining(
+                inputs["search"].text, None, 7, 0.5
+            ),
+        ),
+        after="search",
+    )
+    assert cli.main("search", tiny, f"--workdir={workdir}") == 0
+    stored = read(workdir, "count.json")
+    assert (stored["parameters"], stored["seconds"]) == (7, 0.5)
+    searched = read(workdir, "genotype.json")["made_from"]["digest"]
+    assert stored["made_from"]["from"] == {"search": searched}
+    with pytest.raises(ValueError, match="cannot add stage 'prune'"):
+        stages.register_stage(stages.STAGES[0])
+
+
+def test_retrain_a_genotype_from_elsewhere(cli, tiny, tmp_path, capfd) -> None:
+    (tmp_path / "genotype.txt").write_text(FOREIGN + "\n")
+    workdir = tmp_path / "run"
+    flags = (tiny, f"--workdir={workdir}", "--config.retrain.epochs=1")
+    file = f"--genotype={tmp_path / 'genotype.txt'}"
+    assert cli.main("retrain", *flags, file) == 0
+    result = read(workdir, "retrain.json")
     assert result["genotype"] == FOREIGN
     assert 0 <= result["test_accuracy"] <= 1
-
-
-def test_checkpoints_of_another_genotype_are_not_taken(
-    cli, tiny, tmp_path, capfd
-) -> None:
     # Both have parameters of equal shapes: only the stored genotype tells them apart.
     other = FOREIGN.replace("('max_pool_3x3', 1)", "('avg_pool_3x3', 1)")
-    flags = (tiny, f"--workdir={tmp_path / 'run'}", "--config.retrain.epochs=1")
-    assert cli.main("retrain", *flags, f"--genotype={FOREIGN}") == 0
-    before = read(tmp_path / "run", "retrain.json")
     capfd.readouterr()
     assert cli.main("retrain", *flags, f"--genotype={other}") == 2
     error = capfd.readouterr().err
     assert "another making: genotype" in error and "--workdir" in error
-    assert read(tmp_path / "run", "retrain.json") == before
+    assert read(workdir, "retrain.json") == result
+
+
+def test_nothing_to_retrain_leaves_no_folder(cli, tiny, tmp_path, capfd) -> None:
+    assert cli.main("retrain", tiny, f"--workdir={tmp_path / 'run'}") == 2
+    assert "genotype.json is missing; run the stage" in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_pruning_level_0_keeps_all_unscored(cli, tiny, tmp_path) -> None:

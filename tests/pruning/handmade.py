@@ -93,7 +93,7 @@ def register_all(
 
     def broken(network: Any, batch: Batch, key: jax.Array) -> jax.Array:
         alive = [
-            jnp.sum(live[f"{CONVS[3]}_pointwise_1"])
+            jnp.sum(live[CONVS[3]]["pointwise_1"])
             for name, live in network.live.items()
             if name.startswith("cell")
         ]

@@ -221,6 +221,7 @@ def prune_json(
         "total": len(operations),
         "proxies": list(STRATEGIES[strategy]),
         "seed": 0,
+        "distinct_images": 1437,
         "repeats": repeats,
         "rounds": len(schedule),
         "candidates": 197 * repeats if scored else 0,

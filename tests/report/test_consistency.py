@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,14 +50,19 @@ def test_a_whole_run_belongs_together(workdir: Path) -> None:
     assert read_artefacts(workdir).notes == ()
 
 
-STAGES = ["prune.json", "genotype.json", "memory.json", "summary.json"]
+STAGES = ["prune.json", "genotype.json", "memory.json", "retrain.json", "summary.json"]
 
 
-@pytest.mark.parametrize("file", STAGES)
+@pytest.mark.parametrize("file", STAGES[:-1])
 def test_stages_of_other_images(workdir: Path, file: str) -> None:
+    for name in LOGS + ["summary.json"]:
+        (workdir / name).unlink()
     edit(workdir / file, set_input("data", "0" * 64))
     text = refused(workdir)
     assert file in text and "do not belong together: their images differ" in text
+
+
+LOGS = ["search.jsonl", "retrain.jsonl"]
 
 
 def test_images_of_the_environment_are_those_of_the_stages(workdir: Path) -> None:
@@ -69,6 +73,8 @@ def test_images_of_the_environment_are_those_of_the_stages(workdir: Path) -> Non
 
 @pytest.mark.parametrize("file", ["genotype.json", "memory.json"])
 def test_a_search_of_another_mask_than_pruning_left(workdir: Path, file: str) -> None:
+    for name in LOGS + ["summary.json"]:
+        (workdir / name).unlink()
     edit(workdir / file, set_input("mask", "0" * 64))
     text = refused(workdir)
     assert f"prune.json and {file}" in text or "genotype.json and memory.json" in text
@@ -76,21 +82,23 @@ def test_a_search_of_another_mask_than_pruning_left(workdir: Path, file: str) ->
 
 
 def test_without_pruning_there_is_no_mask_to_compare(workdir: Path) -> None:
-    (workdir / "prune.json").unlink()
+    for name in LOGS + ["summary.json", "prune.json"]:
+        (workdir / name).unlink()
     for file in ("genotype.json", "memory.json"):
         edit(workdir / file, set_input("mask", "0" * 64))
     assert read_artefacts(workdir).notes == ()
 
 
 def test_memory_of_another_start(workdir: Path) -> None:
+    (workdir / "summary.json").unlink()
     edit(workdir / "memory.json", set_input("start", "0" * 64))
     assert "their masks to start from differ" in refused(workdir)
 
 
-LOGS = [("search.jsonl", "genotype.json"), ("retrain.jsonl", "summary.json")]
+RESULTS = [("search.jsonl", "genotype.json"), ("retrain.jsonl", "retrain.json")]
 
 
-@pytest.mark.parametrize(("log", "result"), LOGS)
+@pytest.mark.parametrize(("log", "result"), RESULTS)
 def test_rows_of_another_making_than_the_result(
     workdir: Path, log: str, result: str
 ) -> None:
@@ -98,7 +106,7 @@ def test_rows_of_another_making_than_the_result(
     assert f"{log} and {result} do not belong together" in refused(workdir)
 
 
-@pytest.mark.parametrize(("log", "result"), LOGS)
+@pytest.mark.parametrize(("log", "result"), RESULTS)
 def test_rows_of_two_makings(workdir: Path, log: str, result: str) -> None:
     # The result may not be there yet.
     (workdir / result).unlink()
@@ -106,38 +114,30 @@ def test_rows_of_two_makings(workdir: Path, log: str, result: str) -> None:
     assert f"{log} has rows of 2 makings" in refused(workdir)
 
 
-def test_retrain_json_counts_as_the_summary_does(workdir: Path) -> None:
-    summary = workdir / "summary.json"
-    shutil.copy(summary, workdir / "retrain.json")
-    assert read_artefacts(workdir).notes == ()
-    change: Change = lambda value: value["made_from"].update(digest="0")  # noqa: E731
-    edit(workdir / "retrain.json", change)
-    assert "retrain.jsonl and retrain.json do not belong" in refused(workdir)
-    edit(workdir / "retrain.json", set_input("genotype", "another"))
-    (workdir / "retrain.jsonl").unlink()
-    assert "their genotypes differ" in refused(workdir)
-
-
 @pytest.mark.parametrize(
     ("stage", "file"),
-    [("prune", "prune.json"), ("search", "genotype.json"), ("memory", "memory.json")],
+    [
+        ("prune", "prune.json"),
+        ("search", "genotype.json"),
+        ("memory", "memory.json"),
+        ("retrain", "retrain.json"),
+    ],
 )
 def test_summary_of_another_stage(workdir: Path, stage: str, file: str) -> None:
-    change: Change = lambda value: value["stages"].update({stage: "0"})  # noqa: E731
-    edit(workdir / "summary.json", change)
+    edit(workdir / "summary.json", set_input(stage, "0"))
     assert f"{file} and summary.json" in refused(workdir)
 
 
 def test_folder_of_a_version_that_recorded_nothing(workdir: Path) -> None:
     for file in STAGES:
         edit(workdir / file, lambda value: value.pop("made_from"))
-    for log, _ in LOGS:
+    for log in LOGS:
         edit_rows(workdir / log, lambda row: row.pop("made_from"))
     (note,) = read_artefacts(workdir).notes
     assert note == (
         "this folder does not record what its artefacts were made from (prune.json, "
-        "genotype.json, memory.json, summary.json, search.jsonl, retrain.jsonl), so "
-        "whether they belong together is not known"
+        "genotype.json, memory.json, retrain.json, summary.json, search.jsonl, "
+        "retrain.jsonl), so whether they belong together is not known"
     )
     assert note in write_report(workdir).read_text(encoding="utf-8")
     assert "does not record what" in summary_text(workdir)
@@ -147,21 +147,19 @@ def test_folder_of_a_version_that_recorded_nothing(workdir: Path) -> None:
 def test_any_record_reads(workdir: Path, value: Any) -> None:
     for file in STAGES:
         edit(workdir / file, lambda artefact: artefact.update(made_from=value))
-    edit(workdir / "prune.json", lambda artefact: artefact.update(mask_sha256=value))
-    edit(workdir / "summary.json", lambda artefact: artefact.update(stages=value))
     edit(workdir / "config.json", lambda artefact: artefact.update(space=value))
     (note,) = read_artefacts(workdir).notes
-    assert "prune.json, genotype.json, memory.json, summary.json)" in note
+    assert "prune.json, genotype.json, memory.json, retrain.json, summary" in note
 
 
 def given_genotype(workdir: Path, change: Callable[[str], str]) -> None:
     """Leaves what `nas-jax retrain --genotype=...` leaves beside a search."""
     (workdir / "summary.json").unlink()
-    text = json.loads((workdir / "genotype.json").read_text("utf-8"))["text"]
-    row = json.loads((workdir / "retrain.jsonl").read_text("utf-8").splitlines()[0])
-    inputs = {"genotype": change(text)}
-    value = {"made_from": {"digest": row["made_from"], "from": inputs}}
-    (workdir / "retrain.json").write_text(json.dumps(value), encoding="utf-8")
+
+    def trained(value: Any) -> None:
+        value["genotype"] = change(value["genotype"])
+
+    edit(workdir / "retrain.json", trained)
 
 
 def test_retraining_of_another_genotype_than_the_one_found(workdir: Path) -> None:

@@ -18,7 +18,7 @@ from absl import flags
 from nas_jax.cli import app
 from nas_jax.config import SEED
 from nas_jax.errors import ConfigError
-from nas_jax.lock import Lock
+from nas_jax.lock import locked
 from nas_jax.memory import parse_bytes
 from nas_jax.paths import refuse_overwriting
 from nas_jax.spaces import SPACES
@@ -118,7 +118,7 @@ def _alone(call: app.Call) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()
     file = Path(call.flags.json)
     lock = file.with_name(f".{file.name}{LOCK}")
-    return Lock(lock, f"--json={file}", call.command)
+    return locked(lock, f"--json={file}", call.command)
 
 
 def _check_flags(call: app.Call) -> None:

@@ -42,7 +42,7 @@ def say(
     last = weights(rows)
     state = SearchState({}, {}, (), (), jnp.int32(10 * rows))
     result = SearchResult(discretise(mask, last), last, state, weights(0))
-    return decided(result, mask, log, SearchConfig(epochs=7, batch_size=9))
+    return vars(decided(result, mask, log, SearchConfig(epochs=7, batch_size=9)))
 
 
 def test_a_search_that_decided_is_told_so_without_a_warning(tmp_path) -> None:

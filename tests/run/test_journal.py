@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ SECOND = np.array([[5.0, 6.0], [7.0, 8.0]])
 def path(tmp_path: Path) -> Path:
     """A journal of the chunks a and b."""
     path = tmp_path / "prune.jsonl"
-    with FileJournal(path, MADE) as journal:
+    with closing(FileJournal(path, MADE)) as journal:
         assert journal.read("a") is None
         journal.write("a", FIRST, 1.5)
         journal.write("b", SECOND, 2.0)
@@ -30,12 +31,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def known(path: Path, *names: str) -> list[bool]:
-    with FileJournal(path, MADE) as journal:
+    with closing(FileJournal(path, MADE)) as journal:
         return [journal.read(name) is not None for name in names]
 
 
 def test_scores_come_back_to_the_last_digit(path: Path) -> None:
-    with FileJournal(path, MADE) as journal:
+    with closing(FileJournal(path, MADE)) as journal:
         scores, seconds = journal.read("a") or (None, None)
         assert seconds == 1.5 and scores is not None
         # What is not finite is a failed score either way.
@@ -52,7 +53,7 @@ def test_scores_come_back_to_the_last_digit(path: Path) -> None:
 def test_a_half_written_row_is_scored_again(path: Path) -> None:
     text = path.read_text()
     path.write_text(text[:-9])
-    with FileJournal(path, MADE) as journal:
+    with closing(FileJournal(path, MADE)) as journal:
         assert journal.read("a") is not None
         assert journal.read("b") is None
         journal.write("b", SECOND, 2.0)
@@ -74,7 +75,7 @@ def test_a_damaged_row_costs_that_row_alone(
 def test_order_of_rows_does_not_matter(path: Path) -> None:
     rows = path.read_text().splitlines(keepends=True)
     path.write_text("".join([rows[1], rows[0], rows[1], rows[0]]))
-    with FileJournal(path, MADE) as journal:
+    with closing(FileJournal(path, MADE)) as journal:
         found = journal.read("b")
     assert found is not None
     np.testing.assert_array_equal(found[0], SECOND)
@@ -82,7 +83,7 @@ def test_order_of_rows_does_not_matter(path: Path) -> None:
 
 def test_rows_of_another_making_are_passed_over(path: Path) -> None:
     before = path.read_text()
-    with FileJournal(path, OTHER) as journal:
+    with closing(FileJournal(path, OTHER)) as journal:
         assert journal.read("a") is None
         journal.write("a", SECOND, 1.0)
     assert path.read_text().startswith(before)

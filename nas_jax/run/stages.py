@@ -1,16 +1,130 @@
-"""Goes through the table of stages: refuses what does not belong, computes the rest."""
+"""The stages of an experiment as a table, and how a command goes through it.
+
+A stage is one row: what it reads, the artefact that it writes, and how.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from nas_jax import artefacts
 from nas_jax.artefacts import Artefact
 from nas_jax.checkpoint import Checkpoints
 from nas_jax.errors import WorkdirError
 from nas_jax.identity import MadeFrom
-from nas_jax.run.experiment import Experiment
+from nas_jax.run import making, memory, prune, retrain, search, summary
+from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.interrupt import Interrupt
-from nas_jax.run.stage import Inputs, Stage
-from nas_jax.run.table import STAGES
 from nas_jax.workdir import CONFIG, ENVIRONMENT, MAKINGS, REPORT
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A row of the table.
+
+    Attributes:
+        name: Its name; its log is `NAME.jsonl`, its checkpoints `checkpoints/NAME`.
+        writes: File of its artefact.
+        kind: The artefact's class.
+        made_from: Everything that it reads, from the artefacts that are there; None
+            where they do not suffice. It is kept only while this is the same.
+        run: Computes the artefact. Called with an interrupt, which it need not look at:
+            a signal then ends the process at once.
+        needs: Stages whose artefacts it cannot do without.
+        uses: Stages whose artefacts it reads where they are there.
+        command: The command that runs it beside `run`; without one, every command does
+            as soon as what it needs is there.
+        says: Lines that its command prints, also where the artefact was kept.
+    """
+
+    name: str
+    writes: str
+    kind: type[Artefact]
+    made_from: Callable[[Experiment, Inputs], MadeFrom | None]
+    run: Callable[[Experiment, Inputs, Interrupt], Artefact]
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    command: str = ""
+    says: Callable[[Experiment, Any], list[str]] = lambda experiment, artefact: []
+
+    @property
+    def log(self) -> str:
+        """File of its log."""
+        return f"{self.name}.jsonl"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it may leave in a workdir."""
+        return self.writes, self.log, f"checkpoints/{self.name}"
+
+
+STAGES: list[Stage] = [
+    Stage(
+        "prune",
+        writes="prune.json",
+        kind=artefacts.Pruning,
+        made_from=making.pruning,
+        run=prune.prune,
+        command="prune",
+        says=prune.says,
+    ),
+    Stage(
+        "search",
+        uses=("prune",),
+        writes="genotype.json",
+        kind=artefacts.ChosenCells,
+        made_from=making.searching,
+        run=search.search,
+        command="search",
+        says=search.says,
+    ),
+    Stage(
+        "memory",
+        needs=("search",),
+        uses=("prune",),
+        writes="memory.json",
+        kind=artefacts.Memory,
+        made_from=making.measuring,
+        run=memory.memory,
+        command="search",
+    ),
+    Stage(
+        "retrain",
+        uses=("search",),
+        writes="retrain.json",
+        kind=artefacts.Retraining,
+        made_from=making.retraining,
+        run=retrain.retrain,
+        command="retrain",
+        says=retrain.says,
+    ),
+    Stage(
+        "summary",
+        needs=("search", "memory", "retrain"),
+        uses=("prune",),
+        writes="summary.json",
+        kind=artefacts.Summary,
+        made_from=making.summarising,
+        run=summary.summarise,
+    ),
+]
+
+
+def register_stage(stage: Stage, after: str = "retrain") -> None:
+    """Adds a stage behind another one; a config file may call it.
+
+    Raises:
+        ValueError: There is a stage of its name, or none to put it behind.
+    """
+    names = [row.name for row in STAGES]
+    if stage.name in names or after not in names:
+        raise ValueError(
+            f"cannot add stage {stage.name!r} after {after!r}: there are "
+            f"{', '.join(names)}, each name once"
+        )
+    STAGES.insert(names.index(after) + 1, stage)
 
 
 def plan(command: str) -> list[Stage]:
@@ -79,7 +193,7 @@ def execute(
         if artefact is None and stage in planned:
             workdir.note(made)
             interrupt.doing = f"in {stage.name}"
-            artefact = stage.run(experiment, inputs, interrupt)
+            artefact = stage.run(experiment, _of(stage, inputs), interrupt)
             artefact = workdir.write_artefact(stage.writes, artefact, made)
             interrupt.finish(stage.name)
         if artefact is not None:
@@ -94,7 +208,12 @@ def _reads(stage: Stage, other: Stage) -> set[str]:
 def _made_from(stage: Stage, experiment: Experiment, inputs: Inputs) -> MadeFrom | None:
     if not set(stage.needs) <= set(inputs):
         return None
-    return stage.made_from(experiment, inputs)
+    return stage.made_from(experiment, _of(stage, inputs))
+
+
+def _of(stage: Stage, inputs: Inputs) -> Inputs:
+    """What a stage says that it reads, and nothing else."""
+    return {n: inputs[n] for n in (*stage.needs, *stage.uses) if n in inputs}
 
 
 def _refuse_others(

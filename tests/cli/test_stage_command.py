@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from nas_jax.cli.retrain import _genotype
 
+from nas_jax.cli.stage_command import read_genotype
 from nas_jax.errors import GenotypeError
 from nas_jax.paths import PathError
 from nas_jax.scoring import sample_genotypes
@@ -19,8 +18,7 @@ SPACE = darts_space()
 
 
 def read(text: str) -> Any:
-    flags = {"genotype": SimpleNamespace(value=text)}
-    return _genotype(SimpleNamespace(flags=flags, workdir=""), SPACE)
+    return read_genotype(SPACE, text)
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
