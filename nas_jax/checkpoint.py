@@ -52,7 +52,6 @@ class Checkpoints:
         """Names the folder of the checkpoints.
 
         Args:
-            directory: The folder; the first `save` creates it.
             made_from: What the run's states are made from, where checkpoints of
                 another making are to be refused.
             keep: Number of checkpoints to keep, 1 or more. With 2, a run can still
@@ -211,13 +210,11 @@ class Checkpoints:
 
 
 def _named(tree: Any) -> dict[str, Any]:
-    """Leaves of a pytree by their path: `state.params['stem']['kernel']`."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {f"state{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
 
 
 def _array(name: str, leaf: Any) -> jax.Array:
-    """The leaf as a JAX array of its own dtype."""
     if isinstance(leaf, jax.Array):
         return leaf
     if isinstance(leaf, np.ndarray | np.generic):
@@ -256,7 +253,6 @@ def _refuse_other_structure(folder: Path, wanted: dict[str, str]) -> None:
 def _write(
     folder: Path, leaves: dict[str, jax.Array], made_from: MadeFrom | None
 ) -> None:
-    """Writes the arrays, then what tells of them, then the digests of all."""
     # Orbax saves neither arrays of size zero nor trees without arrays.
     stored = {name: leaf for name, leaf in leaves.items() if leaf.size}
     if stored:
@@ -270,7 +266,6 @@ def _write(
 
 
 def _read(folder: Path, abstract_state: Any) -> Any:
-    """Reads the arrays into the structure of an abstract state."""
     wanted = _named(abstract_state)
     default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shardings = {name: _sharding(leaf) for name, leaf in wanted.items()}

@@ -336,8 +336,6 @@ class ConfigField(NamedTuple):
     """A field that holds a value.
 
     Attributes:
-        type: Annotated type.
-        default: Default value.
         value: The value in the config that was asked.
         meaning: What the docstring of its class says of it.
         rule: What the value must be; None for anything of its type.
@@ -356,11 +354,7 @@ class ConfigField(NamedTuple):
 
 
 def config_fields(config: Any = None) -> dict[str, ConfigField]:
-    """Every field that holds a value, by its dotted path, in order.
-
-    Args:
-        config: Whose values; None is one of defaults.
-    """
+    """Every field that holds a value, by its dotted path, in order."""
     return dict(_fields(ExperimentConfig() if config is None else config, ""))
 
 
@@ -475,11 +469,7 @@ def config_sections() -> dict[str, str]:
 
 
 def attributes(documented: type) -> dict[str, str]:
-    """What the `Attributes:` of a Google docstring say, each on one line.
-
-    Args:
-        documented: A class; without a docstring, as under `python -OO`, there are none.
-    """
+    """What the `Attributes:` of a Google docstring say, each on one line."""
     found: dict[str, str] = {}
     for name, line in re.findall(
         r"^(?: {4}(\w+): )?(.*\S)", _parts(documented)[1], re.MULTILINE
@@ -497,7 +487,6 @@ def _parts(documented: Any) -> tuple[str, str]:
 
 
 def _build(config_type: Any, tree: Any, path: str) -> Any:
-    """Builds a config dataclass from what JSON parsed to."""
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{path} is {tree!r}: it must be an object with fields")
     types = {f.name: f.type for f in dataclasses.fields(config_type)}

@@ -28,7 +28,6 @@ def locked(path: Path, what: str, command: Sequence[str]) -> Iterator[None]:
     machines; where there are no locks a warning is logged.
 
     Args:
-        path: The lock's own file, in a folder that exists.
         what: What it protects, for the message.
         command: Who holds it, for the message of the next.
 

@@ -30,10 +30,6 @@ def load_plugins(plugins: Iterable[str] = ()) -> None:
 
     A plugin is a program: what it does when it is imported, it does here.
 
-    Args:
-        plugins: Paths of Python files, and names of modules. They are added to
-            NAS_JAX_PLUGINS.
-
     Raises:
         ConfigError: A plugin does not exist, or raised an error; names the line.
     """
@@ -91,7 +87,6 @@ def _load(plugin: str) -> None:
 
 
 def _path_of(plugin: str) -> Path | None:
-    """The file of a plugin; None where there is none."""
     if _is_file(plugin):
         return Path(plugin) if os.path.isfile(plugin) else None
     try:

@@ -23,10 +23,6 @@ def parse(
 ) -> tuple[flags.FlagValues, str]:
     """Parses the arguments of a command.
 
-    Args:
-        arguments: Without the program's name.
-        define_own: Defines the command's own flags, on the given flag values.
-
     Returns:
         The values of the flags, and the path of the config file; empty without one.
 
@@ -69,8 +65,6 @@ def all_flags(
     """All flags, on values of their own, so that a process can run many commands.
 
     Args:
-        define_own: Defines the command's own flags.
-        load: Makes the config of what --config says.
         arguments: Where overrides of the config are looked for.
     """
     values = flags.FlagValues()
@@ -159,9 +153,6 @@ def _allowed(message: str) -> str:
 
 def load_config(location: str) -> ExperimentConfig:
     """Runs a config file and returns what its `get_config` returns.
-
-    Args:
-        location: `FILE` or `FILE:ARGUMENT`; the argument goes to `get_config`.
 
     Raises:
         ConfigError: The file is missing, raises, or returns no ExperimentConfig.

@@ -37,12 +37,6 @@ def augment(
     that switching one off leaves the others as they were.
 
     Args:
-      key: a PRNG key; fold the step's number into it.
-      images_uint8: uint8 `[B, H, W, C]`.
-      mean: C channel means in units of [0, 1], as `Dataset.mean`.
-      std: C channel deviations in units of [0, 1], as `Dataset.std`.
-      crop_padding: zeros added on each side before a random crop; 0 is no crop.
-      flip: mirror each image left to right with probability 1/2.
       cutout_length: side of the square set to zero after normalising; 0 is none.
 
     Returns:
@@ -67,14 +61,6 @@ def normalize(
     images_uint8: Images, mean: ChannelValues, std: ChannelValues
 ) -> jax.Array:
     """Scales images to [0, 1], then to mean 0 and deviation 1 in each channel.
-
-    Args:
-      images_uint8: uint8 `[B, H, W, C]`.
-      mean: C channel means in units of [0, 1].
-      std: C channel deviations, likewise.
-
-    Returns:
-      float32 `[B, H, W, C]`: (x / 255 - mean) / std.
 
     Raises:
       DataError: the images are not a uint8 batch, or mean or std has not C values in

@@ -34,7 +34,6 @@ class Source:
     """Where images come from.
 
     Attributes:
-      name: what a config calls it.
       load: makes the data set; its parameters are named as in `OPTIONS`.
       title: what it is, in a few words, for help texts.
       needs: what some of these options must hold, in words, by their names.
@@ -66,11 +65,9 @@ def register_source(
     """Makes a source a value of `--config.data.source`.
 
     Args:
-      name: what a config calls it.
       load: makes the data set, best by `Dataset.from_arrays`, and raises DataError
         where it cannot. Its parameters say which of `OPTIONS` it uses, and it is given
         these by keyword.
-      title: what it is, in a few words.
       needs: options that may not be empty, with what they must hold in words, such as
         `{"path": "the path of an .npz file"}`.
 
@@ -94,7 +91,6 @@ def load(source: str, **options: Any) -> Dataset:
     """Loads a data set from one of `SOURCES`.
 
     Args:
-      source: its name.
       **options: those of `OPTIONS` that differ from the source's own defaults. One that
         the source does not use is passed over, but for a path, a name or a size.
 

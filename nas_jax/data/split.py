@@ -23,11 +23,6 @@ def stratified_split(
     The test set has ceil(test_fraction * N) examples, shared among the classes by
     largest remainder; then each class gets at least one example in either part.
 
-    Args:
-      labels: integers `[N]`, classes 0 to K-1.
-      test_fraction: between 0 and 1.
-      seed: an integer of at least 0.
-
     Returns:
       int32 indices of the training and of the test examples, each in rising order.
 
@@ -109,10 +104,7 @@ def epoch_order(
     dropped; which examples those are changes with the epoch.
 
     Args:
-      seed: an integer of at least 0.
-      epoch: number of the epoch, from 0.
       indices: integers `[N]`, the examples to draw from, each once.
-      batch_size: B.
       stream: another stream gives an independent order of the same epoch.
 
     Returns:

@@ -69,9 +69,6 @@ def read_accuracies(
     parsed where they are of the space, and compared in their canonical order.
 
     Args:
-        file: The table, a CSV file with a column `arch_str`.
-        target: Its column with the accuracy.
-        space: The search space.
         architectures: N architectures, as `str` of a genotype writes them.
 
     Returns:
