@@ -57,11 +57,6 @@ def test_other_structure_is_an_error_that_names_it(
     assert "\n" not in message
 
 
-def test_many_differences_are_cut_short(saved: Path) -> None:
-    with pytest.raises(CheckpointError, match=r" and \d+ more\. Use the config"):
-        Checkpoints(saved).restore({"other": jnp.ones(1)})
-
-
 @pytest.mark.parametrize("leaf", [3, 0.5, "text", np.arange(3), object()])
 def test_leaf_that_is_no_jax_array_is_refused(
     copied: Path, leaf: Any, steps_in: Any
@@ -70,10 +65,3 @@ def test_leaf_that_is_no_jax_array_is_refused(
     with pytest.raises(CheckpointError, match=r"state\['a'\]\[1\] is of type"):
         Checkpoints(copied).save(3, {"a": [jnp.ones(1), leaf]})
     assert steps_in(copied) == ["1", "2"]
-
-
-def test_unwritable_folder_is_one_clear_error(tmp_path: Path, steps_in: Any) -> None:
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"cannot save .*file.*--workdir"):
-        Checkpoints(tmp_path / "file").save(0, jnp.ones(1))
-    assert steps_in(tmp_path) == ["file"]

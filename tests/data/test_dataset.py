@@ -59,16 +59,6 @@ def test_statistics_by_hand() -> None:
     np.testing.assert_allclose(std, [0.5, 0.1, 1.0], rtol=1e-12)
 
 
-def test_statistics_agree_with_numpy_over_several_chunks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("nas_jax.data.dataset._PIXELS_AT_ONCE", 7)
-    images = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 2), np.uint8)
-    mean, std = channel_statistics(images)
-    np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(std, (images / 255).std(axis=(0, 1, 2)), rtol=1e-12)
-
-
 BAD_IMAGES = {
     "float in 0..1": (
         lambda x: (x / 255).astype(np.float32),
@@ -156,11 +146,6 @@ BAD_LABELS = {
 def test_wrong_labels_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=rf"^here: .*{message}|^here: {message}"):
         Dataset.from_arrays(**arrays(**changes), where="here")
-
-
-def test_statistics_of_floats_are_refused() -> None:
-    with pytest.raises(DataError, match="dtype float64; their statistics are those of"):
-        channel_statistics(np.full((1, 2, 2, 1), 0.5))
 
 
 def test_images_that_are_all_equal_are_refused() -> None:

@@ -67,17 +67,6 @@ def test_bad_files(tmp_path: Path, name: str, text: str, expected: str) -> None:
     assert f"{tmp_path}/{expected}" in str(caught.value)
 
 
-def test_bad_csv_column_missing_file_and_binary_file(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text(f"arch\n{FIRST}\n")
-    with pytest.raises(ConfigError, match="no column 'arch_str'; allowed: arch. "):
-        read(tmp_path / "a.csv")
-    with pytest.raises(DataError, match="cannot read .*b.txt: No such file"):
-        read(tmp_path / "b.txt")
-    (tmp_path / "c.txt").write_bytes(gzip.compress(FIRST.encode()))
-    with pytest.raises(DataError, match="cannot read .*c.txt as utf-8: invalid"):
-        read(tmp_path / "c.txt")
-
-
 def test_what_cannot_be_scored_is_named_by_its_line(tmp_path: Path) -> None:
     def refuse(genotype: Genotype) -> None:
         if str(genotype) == SECOND:
@@ -175,11 +164,3 @@ def test_genotypes_as_they_are_pasted(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\ufeff" + "\n".join(texts), encoding="utf-8")
     found = read_architectures(str(tmp_path / "a.txt"), DARTS, lambda g: None)
     assert found == genotypes
-
-
-def test_genotype_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
-    broken = DARTS_V2.replace("], ", "],\n")[:-1]
-    for behind in ("", f"\n{BY_SOURCE}\n"):
-        (tmp_path / "a.txt").write_text(f"\n{broken}{behind}")
-        with pytest.raises(DataError, match="a.txt, line 2: not a genotype"):
-            read_architectures(str(tmp_path / "a.txt"), DARTS, lambda g: None)

@@ -109,15 +109,3 @@ def test_genotypes_that_the_networks_do_not_have(
     file.write_text(f"{genotype}\n{other}\n")
     error = mistake(tmp_path, capsys, "--space=darts", f"--archs={file}")
     assert error.startswith(f"{file}, line 2: cell 'normal' concatenates")
-
-
-def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    assert score.main(["--help"]) == 0
-    printed = capsys.readouterr().out
-    for flag in (
-        *("space", "proxies", "num", "archs", "seed", "channels", "cells"),
-        *("batch_size", "json", "csv", "chunk", "width", "memory_budget", "table"),
-        *("target", "plots"),
-    ):
-        assert f"  --{flag}=VALUE\n" in printed
-    assert "--config=FILE" in printed
