@@ -8,6 +8,7 @@ without complaint.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -126,17 +127,16 @@ class Checkpoints:
             WorkdirError: Names the checkpoint and what changed.
         """
         for step in self._steps() if self._made_from else ():
-            folder = self._directory / str(step)
+            folder, stored = self._directory / str(step), None
             try:
                 stored = json.loads((folder / _MADE_FROM).read_text(encoding="utf-8"))
             except (OSError, ValueError):
-                stored = None
-                try:
+                with contextlib.suppress(CheckpointError):
                     self._verify(step)
-                except CheckpointError:
-                    continue
-            assert self._made_from is not None
-            self._made_from.refuse_others(f"checkpoint {folder}", MadeFrom.of(stored))
+                    stored = {}
+            if stored is not None and self._made_from is not None:
+                made_from = MadeFrom.of(stored)
+                self._made_from.refuse_others(f"checkpoint {folder}", made_from)
 
     def restore(self, abstract_state: Any, step: int | None = None) -> tuple[int, Any]:
         """Reads a checkpoint back, bit for bit.
@@ -157,14 +157,12 @@ class Checkpoints:
             WorkdirError: A checkpoint was made from something else.
         """
         self.refuse_others()
-        if step is None:
-            step = self.latest_step()
-            if step is None:
-                raise CheckpointError(
-                    f"no undamaged checkpoint in {self._directory}; start the run anew"
-                )
-        else:
+        if step is not None:
             self._verify(step)
+        elif (step := self.latest_step()) is None:
+            raise CheckpointError(
+                f"no undamaged checkpoint in {self._directory}; start the run anew"
+            )
         folder = self._directory / str(step)
         _refuse_other_structure(folder, _structure(_named(abstract_state)))
         try:
@@ -268,10 +266,9 @@ def _write(
 def _read(folder: Path, abstract_state: Any) -> Any:
     wanted = _named(abstract_state)
     default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    shardings = {name: _sharding(leaf) for name, leaf in wanted.items()}
     stored = {
         name: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=shardings[name] or default
+            leaf.shape, leaf.dtype, sharding=_sharding(leaf) or default
         )
         for name, leaf in wanted.items()
         if leaf.size
@@ -279,12 +276,9 @@ def _read(folder: Path, abstract_state: Any) -> Any:
     arrays = ocp.load(folder / _ARRAYS, stored) if stored else {}
     leaves = []
     for name, leaf in wanted.items():
-        if name not in arrays:
-            leaves.append(jnp.zeros(leaf.shape, leaf.dtype))
-        elif shardings[name] is None:
-            leaves.append(_uncommitted(arrays[name]))
-        else:
-            leaves.append(arrays[name])
+        array = arrays[name] if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
+        free = leaf.size and _sharding(leaf) is None
+        leaves.append(_uncommitted(array) if free else array)
     return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves)
 
 

@@ -241,7 +241,7 @@ class Progress:
 
 
 def device_bytes_in_use() -> int | None:
-    """Returns the bytes in use on the first device; None where it does not say."""
+    """Bytes in use on the first device; None where it does not say."""
     import jax
 
     statistics = jax.local_devices()[0].memory_stats()

@@ -50,10 +50,6 @@ def line_in(path: Path, error: BaseException) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def _is_file(plugin: str) -> bool:
-    return plugin.endswith(".py") or os.sep in plugin
-
-
 def _absolute(plugin: str) -> str:
     """A plugin as another process finds it, whatever its working folder."""
     if not plugin or os.pathsep in plugin:
@@ -61,9 +57,11 @@ def _absolute(plugin: str) -> str:
             f"plugin {plugin!r}: give the path of a Python file or the name of a "
             f"module, without {os.pathsep!r}"
         )
-    if not _is_file(plugin):
-        return plugin
-    return str(local_path(plugin).resolve())
+    return str(local_path(plugin).resolve()) if _is_file(plugin) else plugin
+
+
+def _is_file(plugin: str) -> bool:
+    return plugin.endswith(".py") or os.sep in plugin
 
 
 def _load(plugin: str) -> None:

@@ -168,10 +168,8 @@ def configure_jax() -> None:
             Path(chosen).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             absl_logging.warning(
-                "No compilation cache: cannot create %s: %s. Set %s to another folder.",
-                chosen,
-                error.strerror,
-                CACHE_VARIABLE,
+                f"No compilation cache: cannot create {chosen}: {error.strerror}. Set "
+                f"{CACHE_VARIABLE} to another folder."
             )
             chosen = ""
     jax.config.update("jax_compilation_cache_dir", chosen or None)

@@ -11,22 +11,14 @@ from typing import Any
 from nas_jax.data.dataset import Dataset
 from nas_jax.errors import DataError
 
-OPTIONS = (
-    "path",
-    "name",
-    "image_size",
-    "test_fraction",
-    "seed",
-    "num_train",
-    "num_test",
-    "num_classes",
-    "channels",
-)
-"""What a source may be told: fields of a config's `data`."""
-
 # A path that is silently ignored would train on other data than the user thinks. The
 # others have defaults that are not empty, so whether they were given is not known.
 _NEVER_IGNORED = ("path", "name", "image_size")
+OPTIONS = (
+    *_NEVER_IGNORED,
+    *("test_fraction", "seed", "num_train", "num_test", "num_classes", "channels"),
+)
+"""What a source may be told: fields of a config's `data`."""
 
 
 @dataclasses.dataclass(frozen=True)

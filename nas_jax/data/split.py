@@ -69,8 +69,7 @@ def bilevel_split(
       int32 indices for the weights and for the alphas. None is in both.
 
     Raises:
-      DataError: the fraction is out of range or leaves a part empty, or N is no
-        integer.
+      DataError: the fraction or N is out of range, or a part would be empty.
     """
     _check_fraction("train_fraction", train_fraction)
     if not isinstance(num_examples, int | np.integer):

@@ -40,8 +40,3 @@ def test_other_files_are_left_alone(copied: Path, steps_in: Any) -> None:
 def test_nothing_to_restore(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no undamaged checkpoint in"):
         Checkpoints(tmp_path).restore(jnp.ones(1))
-
-
-def test_missing_step_names_the_steps_there_are(saved: Path, make_state: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"5 is missing; there are: 2, 1"):
-        Checkpoints(saved).restore(make_state(), step=5)

@@ -81,35 +81,3 @@ def test_error_of_the_command_becomes_one_line(
     argv = ["--config=good.py", "--workdir=w"]
     assert app.run(fail, argv, name="x", help_text="") == 2
     assert capsys.readouterr().err == "nas-jax: error: x.npz lacks an array 'y'\n"
-
-
-def test_help_shows_flags_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    def define(values: flags.FlagValues) -> None:
-        flags.DEFINE_bool("fast", False, "Be fast.", flag_values=values)
-
-    command = Command()
-    argv = ["--help", "--config=missing.py"]
-    assert (
-        app.run(command, argv, name="x", help_text="Prunes.", define_flags=define) == 0
-    )
-    printed = capsys.readouterr()
-    assert printed.out.startswith("Prunes.\n")
-    for part in (
-        "  --config=FILE[:ARGUMENT]\n",
-        "  --workdir=FOLDER\n",
-        "  --fast\n      Be fast.\n",
-        "  search.epochs = 50\n",
-    ):
-        assert part in printed.out
-    assert printed.err == ""
-    assert command.calls == []
-
-
-def test_help_without_a_config_does_not_speak_of_one(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert (
-        app.run(Command(), ["-h"], name="x", help_text="Reports.", needs_config=False)
-        == 0
-    )
-    assert "config" not in capsys.readouterr().out

@@ -83,7 +83,7 @@ def write(file: Path, text: str = "") -> None:
     file.write_text(text)
 
 
-@pytest.mark.parametrize("device", ["nvidia0", "nvidiactl", "nvidia3", "dxg"])
+@pytest.mark.parametrize("device", ["nvidia0", "dxg"])
 def test_files_of_a_gpu(tmp_path: Path, device: str) -> None:
     write(tmp_path / "dev" / "null")
     assert not gpu_may_exist(tmp_path)
@@ -119,7 +119,7 @@ def test_pci_device_of_a_tpu(
     assert tpu_may_exist({}, tmp_path) is expected
 
 
-@pytest.mark.parametrize("name", ["JAX_FORCE_TPU_INIT", "TPU_WORKER_ID", "TPU_NAME"])
+@pytest.mark.parametrize("name", ["JAX_FORCE_TPU_INIT", "TPU_NAME"])
 def test_variables_of_a_tpu(tmp_path: Path, name: str) -> None:
     assert tpu_may_exist({name: ""}, tmp_path)
     assert not tpu_may_exist({"TPU_SKIP_MDS_QUERY": "1"}, tmp_path)

@@ -81,27 +81,13 @@ def test_the_configs_own_mask(tmp_path) -> None:
     assert overrides(config, half) == []
 
 
-@pytest.mark.parametrize("name", ["s1", "s2", "s3"])
-def test_shares_are_of_the_space_that_is_there(name: str) -> None:
-    config = ExperimentConfig()
-    config.space.name = name
-    start = start_mask(config.space)
-    settings = read_settings(config, start, flags(), False)
-    whole, half = settings.asked
-    assert (whole.mask, whole.kept) == ("all", 1.0)
-    assert (half.mask, half.kept) == ("random", 0.5)
-    assert settings.masks[half].num_kept == start.num_kept / 2
-
-
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"remat": ["waves"]}, "--remat is 'waves': it must be one of none, op, wave"),
         ({"dtype": ["float16"]}, "--dtype is 'float16': it must be one of float32"),
         ({"batch": ["many"]}, "--batch: 'many' is no number"),
         ({"batch": ["0"]}, "--batch is '0': it must be 1 or more"),
         ({"microbatches": ["3"]}, "3 microbatches do not divide a batch of 64"),
-        ({"kept": ["half"]}, "--kept: 'half' is no number"),
         ({"kept": ["1.5"]}, "--kept is 1.5: it must be a share"),
         ({"kept": ["0.1"]}, "--kept is 0.1: it must be 0.125 or more"),
         ({"kept": ["nan"]}, "--kept is nan"),

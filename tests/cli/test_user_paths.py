@@ -41,9 +41,6 @@ def test_workdir_and_mask_in_the_home_folder(home: Path) -> None:
 
 CALLS: list[list[str]] = [
     ["run", TINY, f"--workdir={REMOTE}"],
-    ["prune", TINY, f"--workdir={REMOTE}"],
-    ["search", TINY, f"--workdir={REMOTE}"],
-    ["retrain", TINY, f"--workdir={REMOTE}"],
     ["report", f"--workdir={REMOTE}"],
     ["run", f"--config={REMOTE}.py", "--workdir=w"],
     ["prune", TINY, "--workdir=w", f"--config.space.mask={REMOTE}"],

@@ -195,10 +195,6 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda parts: replace_cat(parts, "a.png", b"not an image"),
         r"cat.a\.png cannot be read as an image.*none of BMP, GIF.*remove it",
     ),
-    "an empty class folder": (
-        lambda parts: (parts / "train" / "bird").mkdir(),
-        r"the class folder .*train.bird is empty",
-    ),
     "more than 8 bits": (make_16_bit, r"deep\.png has more than 8 bits.*convert"),
     "another size": (
         lambda parts: save(parts / "test" / "dog" / "wide.png", size=(6, 4)),

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,13 +40,6 @@ def test_stratified_split_keeps_shares(
         assert abs(num_test - fraction * count) < 1 + 1e-6
     again = stratified_split(labels, fraction, seed)
     np.testing.assert_array_equal(again[1], test)
-
-
-def test_bilevel_split_by_hand() -> None:
-    # floor(0.5 * 7) = 3 for the weights, 4 for the alphas, as DARTS cuts the list.
-    weights, alphas = bilevel_split(7, 0.5, seed=0)
-    assert (len(weights), len(alphas)) == (3, 4)
-    assert weights.dtype == alphas.dtype == np.int32
 
 
 @given(st.integers(2, 300), FRACTIONS, SEEDS)
@@ -137,31 +128,6 @@ def test_equal_parts_make_one_pass_each_and_are_ordered_independently() -> None:
         assert set(second.ravel()) == set(alphas)
         # One order for both would pair the same two examples in every epoch.
         assert (second - 40 != first).any()
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (np.array([0.0, 0.0, 1.0, 1.0]), "dtype float64. Labels must be integers"),
-        (np.array([False, False, True, True]), "dtype bool. Labels must be integers"),
-        (np.eye(4, dtype=int), r"shape \(4, 4\). Labels must be \[N\]"),
-        (np.array([0, 0, -1, -1]), "negative label -1"),
-        (np.array([], int), "is empty"),
-    ],
-)
-def test_stratified_split_refuses_what_are_no_labels(
-    labels: np.ndarray, message: str
-) -> None:
-    with pytest.raises(DataError, match=message):
-        stratified_split(labels, 0.5, seed=0)
-
-
-@pytest.mark.parametrize("number", [10.0, np.arange(10), "10"])
-def test_bilevel_split_needs_a_number_of_examples(number: Any) -> None:
-    with pytest.raises(
-        DataError, match="num_examples is of type .* must be an integer"
-    ):
-        bilevel_split(number, 0.5, seed=0)
 
 
 @pytest.mark.parametrize(

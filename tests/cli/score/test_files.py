@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nas_jax.cli.score.files import read_accuracies, read_architectures
-from nas_jax.errors import ConfigError, DataError, GenotypeError
+from nas_jax.errors import DataError
 from nas_jax.scoring.sampling import sample_genotypes
 from nas_jax.spaces import (
     Genotype,
@@ -67,16 +67,6 @@ def test_bad_files(tmp_path: Path, name: str, text: str, expected: str) -> None:
     assert f"{tmp_path}/{expected}" in str(caught.value)
 
 
-def test_what_cannot_be_scored_is_named_by_its_line(tmp_path: Path) -> None:
-    def refuse(genotype: Genotype) -> None:
-        if str(genotype) == SECOND:
-            raise GenotypeError("too good")
-
-    (tmp_path / "a.txt").write_text(f"{FIRST}\n{SECOND}\n")
-    with pytest.raises(DataError, match="a.txt, line 2: too good"):
-        read_architectures(str(tmp_path / "a.txt"), WHOLE, refuse)
-
-
 def test_a_part_of_a_space_has_no_other_operations(tmp_path: Path) -> None:
     (inside,) = sample_genotypes(get_mask("s2"), 1, seed=0)
     outside = str(inside).replace("sep_conv_3x3", "sep_conv_5x5")
@@ -96,15 +86,6 @@ def test_accuracies_are_matched_by_architecture(tmp_path: Path) -> None:
     names = [SECOND, "missing", THIRD]
     found = read_accuracies(str(file), "test", SPACE, names)
     np.testing.assert_array_equal(found, [2.0, np.nan, 3.5])
-
-
-def test_tables_without_an_accuracy(tmp_path: Path) -> None:
-    file = tmp_path / "table.csv"
-    file.write_text(f"arch_str,test\n{THIRD},3\n{FIRST},\n")
-    with pytest.raises(ConfigError, match="has no column 'tset'; allowed: arch_str, t"):
-        read_accuracies(str(file), "tset", SPACE, [FIRST])
-    with pytest.raises(DataError, match="no 'test' of any of the 2 architectures"):
-        read_accuracies(str(file), "test", SPACE, [FIRST, SECOND])
 
 
 DARTS_V2 = (
