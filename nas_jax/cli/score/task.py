@@ -15,7 +15,7 @@ from nas_jax import data
 from nas_jax.cli.score.files import read_architectures
 from nas_jax.config import ExperimentConfig
 from nas_jax.errors import ConfigError
-from nas_jax.networks import check_size
+from nas_jax.networks import family_of
 from nas_jax.proxies import Batch, ScoredNetwork, get_proxy, list_proxies
 from nas_jax.proxies.size import SEPARABLE
 from nas_jax.run.images import (
@@ -78,7 +78,7 @@ def make_task(config: ExperimentConfig, asked: Any) -> Task:
         start.space, images.num_classes, channels=asked.channels, cells=asked.cells
     )
     height, width, _ = images.image_shape
-    check_size(start.space, height, width, family.size.cells, "--cells")
+    family_of(start.space).check_images(height, width, family.size.cells)
     seed = config.seed if asked.seed is None else asked.seed
     if asked.archs:
         genotypes = read_architectures(
