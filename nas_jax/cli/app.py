@@ -70,7 +70,7 @@ class Call:
         """
         read = {**also_read, **self.inputs}
         for name in names:
-            flag, file = f"--{name}", self.flags[name].value
+            flag, file = f"--{name}", str(self.flags[name].value)
             if file and Path(file).is_dir():
                 raise ConfigError(f"{flag}={file} is a folder; name a file in it")
             if not Path(file).parent.is_dir():
@@ -97,6 +97,7 @@ def run(
 
     Args:
         name: The command's, as in `nas-jax NAME`.
+        paths: Those of its own flags that hold a path, or several.
         reads: Beginnings of the paths of the config's fields that the command reads, if
             it takes a config but needs none; for --help.
 

@@ -86,7 +86,6 @@ def draw_chart(rows: Sequence[Row], title: str, path: Path) -> None:
     """Write a bar chart: peak bytes of every row, or residuals of traced rows.
 
     Args:
-        rows: What was found out; failed rows are left out.
         title: The first line of the picture. What all rows share stands below it.
         path: Where to; its suffix, one of CHARTS, is the format.
     """

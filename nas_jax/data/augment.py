@@ -37,6 +37,9 @@ def augment(
     that switching one off leaves the others as they were.
 
     Args:
+      images_uint8: uint8 `[B, H, W, C]`.
+      mean: C channel means in units of [0, 1]; `std` likewise.
+      crop_padding: zeros added on each side before a random crop; 0 is no crop.
       cutout_length: side of the square set to zero after normalising; 0 is none.
 
     Returns:
@@ -61,6 +64,8 @@ def normalize(
     images_uint8: Images, mean: ChannelValues, std: ChannelValues
 ) -> jax.Array:
     """Scales images to [0, 1], then to mean 0 and deviation 1 in each channel.
+
+    Of uint8 `[B, H, W, C]` to float32 (x / 255 - mean) / std, with C values of each.
 
     Raises:
       DataError: the images are not a uint8 batch, or mean or std has not C values in

@@ -28,8 +28,6 @@ def read_architectures(
             as JSON; one with open brackets goes on in the next lines, and empty lines
             are skipped. Or a CSV file, plain or compressed by gzip, with a column
             `arch_str`: its name ends in .csv or .csv.gz.
-        start: The search space, or a part of one.
-        check: Raises GenotypeError for an architecture that cannot be scored.
 
     Raises:
         NasJaxError: The file cannot be read, has none, one of them twice (in whatever

@@ -137,9 +137,8 @@ class Results:
             names = [row["architecture"] for row in rows]
             proxies = [list(row["scores"]) for row in rows]
         except OSError as error:
-            raise WorkdirError(
-                f"--json={self._json} cannot be read: {error.strerror}"
-            ) from error
+            said = f"--json={self._json} cannot be read: {error.strerror}"
+            raise WorkdirError(said) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WorkdirError(
                 f"--json={self._json} is there, but it is no result of nas-jax score; "
