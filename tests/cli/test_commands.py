@@ -139,24 +139,6 @@ def test_damaged_image(run_refused, images) -> None:
     assert f"{file} cannot be read as an image" in run_refused(*folder_flags(images))
 
 
-@pytest.mark.parametrize(
-    ("labels", "said"), [([0, 1, 2, 9], "9"), ([0, 1, 2, -1], "-1")]
-)
-def test_labels_out_of_range(run_refused, tmp_path, labels, said) -> None:
-    images = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
-    np.savez(
-        tmp_path / "own.npz",
-        x_train=images,
-        y_train=np.array([0, 1, 2, 3]),
-        x_test=images,
-        y_test=np.array(labels),
-    )
-    path = tmp_path / "own.npz"
-    flags = ["--config.data.source=npz", f"--config.data.path={path}"]
-    line = run_refused(*flags, "--config.data.image_size=0")
-    assert "own.npz" in line and "y_test" in line and said in line
-
-
 @pytest.mark.parametrize("below", ["file", "file/deeper/run"])
 def test_workdir_that_cannot_be_written(refused, config, tmp_path, below) -> None:
     (tmp_path / "file").write_text("a regular file")

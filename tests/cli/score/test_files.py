@@ -121,15 +121,6 @@ def test_accuracies_of_genotypes_listed_otherwise(
     assert found.tolist() == [97.24]
 
 
-def test_table_with_an_architecture_listed_in_two_ways(tmp_path: Path) -> None:
-    rows = f'"{DARTS_V2}",97.24\nother,1\n"V2 = {BY_SOURCE}",97.3\n'
-    (tmp_path / "t.csv").write_text(f"arch_str,test\n{rows}")
-    with pytest.raises(
-        DataError, match="t.csv, rows 1 and 3 below the header: the sam"
-    ):
-        read_accuracies(str(tmp_path / "t.csv"), "test", darts_space(), [DARTS_V2])
-
-
 def test_genotypes_as_they_are_pasted(tmp_path: Path) -> None:
     genotypes = sample_genotypes(darts_space(), 4, seed=0)
     nested = genotypes[2].to_dict()
