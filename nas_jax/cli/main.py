@@ -1,8 +1,7 @@
 """The `nas-jax` command: hands the arguments over to the module of one command.
 
-`python -m nas_jax.cli.main` is the same. The commands over the stages of an experiment
-share a module; another one is `nas_jax.cli.<name>`, whose `main(argv)` gets the
-arguments without the program's name.
+`python -m nas_jax.cli.main` is the same. A module's `main(argv)` gets the arguments
+without the program's name.
 """
 
 from __future__ import annotations
@@ -23,6 +22,9 @@ COMMANDS = {
     "memory": "the search step's memory on a device that need not be there",
     "report": "write report.html from what a working directory holds",
 }
+
+STAGE_COMMANDS = ("run", "prune", "search", "retrain", "report")
+"""Those of `nas_jax.cli.stage_command`; the others are `nas_jax.cli.<name>`."""
 
 _USAGE = """\
 Usage: nas-jax COMMAND [flags]
@@ -75,11 +77,10 @@ def main(argv: list[str] | None = None) -> int:
         print(unknown_command(name), file=sys.stderr)
         return 2
     # Imported only now, so that help and mistakes do not wait for JAX to load.
-    if name in ("score", "memory"):
-        return int(importlib.import_module(f"nas_jax.cli.{name}").main(rest))
-    from nas_jax.cli import stage_command
-
-    return stage_command.main(rest, name)
+    if name in STAGE_COMMANDS:
+        stage_command = importlib.import_module("nas_jax.cli.stage_command")
+        return int(stage_command.main(rest, name))
+    return int(importlib.import_module(f"nas_jax.cli.{name}").main(rest))
 
 
 if __name__ == "__main__":

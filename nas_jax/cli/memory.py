@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import itertools
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
@@ -312,7 +311,3 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     if any(row.get("refused") for row in rows):
         notes.append("rows without temp: the compiler refused a step of this size")
     return notes
-
-
-if __name__ == "__main__":
-    sys.exit(main())
