@@ -89,6 +89,7 @@ def run(
     paths: Sequence[str] = (),
     needs_config: bool = True,
     needs_workdir: bool = True,
+    instead_of_workdir: str = "give --json=FILE",
     reads: Sequence[str] = (),
 ) -> int:
     """Parses the command line, sets up logging and runs a command.
@@ -122,7 +123,8 @@ def run(
             if not values[flag].present or not values[flag].value:
                 raise ConfigError(f"--{flag} is missing; --help shows the flags")
         if values.workdir and not needs_workdir:
-            raise ConfigError(f"--workdir: {name} writes no workdir; give --json=FILE")
+            said = f"--workdir: {name} writes no workdir; {instead_of_workdir}"
+            raise ConfigError(said)
         values.config.validate()
         for flag in ("workdir", *paths):
             values[flag].value = _local(values[flag].value)

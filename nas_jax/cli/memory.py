@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         define_flags=_define_flags,
         paths=("mask", "json", "chart"),
         needs_workdir=False,
+        instead_of_workdir="take a run's mask with --mask=WORKDIR/prune.json, and give "
+        "--json=FILE for the rows",
     )
 
 

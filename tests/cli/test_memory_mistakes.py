@@ -49,7 +49,7 @@ def refused(
         (["--budget=16G"], ["'16G' is no number of bytes", "16GiB"]),
         (["--budget=1GiB", "--target=cpu,h100"], ["--budget is for one device"]),
         (["--budget=1GiB", "--trace_only"], ["--budget needs compiled steps"]),
-        (["--workdir=w"], ["--workdir: memory writes no workdir", "--json"]),
+        (["--workdir=w"], ["--workdir", "--mask=WORKDIR/prune.json", "--json"]),
         (["--json=no/rows.json"], ["--json=no/rows.json", "create its folder"]),
         (["--chart=."], ["--chart=. is a folder"]),
         (["--chart=rows.pdf"], ["--chart=rows.pdf", ".svg or .png"]),
