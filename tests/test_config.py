@@ -71,7 +71,7 @@ def test_docstrings_describe_every_field_and_nothing_else() -> None:
         ("prune.level", 1.0, "0 or more and less than 1"),
         ("prune.proxies", ("snip", "snip"), "different names"),
         ("prune.proxies", ["snip"], "a tuple of values, each a text"),
-        ("prune.strategy", "darts", "one of zero_one_shot, te_nas"),
+        ("prune.strategy", "darts", "one of random, sampled, zero_cost_pt, zero_one"),
         ("search.epochs", 0, "1 or more"),
         ("search.weight_decay", math.nan, "a finite number"),
         ("search.weight_decay", "3e-4", "a finite number"),

@@ -152,7 +152,7 @@ def _split_classes(
         for part in parts:
             part[name] = []
         for file in files:
-            parts[next(is_test)][name].append(file)
+            parts[int(next(is_test))][name].append(file)
     return parts
 
 

@@ -35,8 +35,8 @@ def test_command_gets_config_workdir_and_flags(folder: Path) -> None:
     (folder / "flags").write_text("--config.search.epochs=3\n")
     command = Command()
     argv = (
-        "--flagfile=flags",
         "--config=good.py",
+        "--flagfile=flags",
         "--workdir=w",
         "--top=5",
         "--config.search.weight_decay=1e-2",

@@ -56,7 +56,7 @@ def test_mistakes_with_the_needed_flags(
         (
             "--config.search.epoch=3",
             "--config.search.epoch: the config has no field 'search.epoch'; did you "
-            "mean --config.search.epochs? search has channels, layers, epochs,",
+            "mean --config.search.epochs? search has algorithm, channels, layers,",
         ),
         (
             "--config.serach.epochs=3",
@@ -66,7 +66,7 @@ def test_mistakes_with_the_needed_flags(
         ("--config.level=0.1", "--config.level: the config has no field 'level'; did "),
         (
             "--config.search=3",
-            "--config.search: this is a group of fields; set one of them: channels,",
+            "--config.search: this is a group of fields; set one of them: algorithm,",
         ),
     ],
 )

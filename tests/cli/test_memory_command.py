@@ -128,7 +128,7 @@ def test_the_step_of_a_run_has_the_same_memory(
     dataset, space, _ = load_data(config)
     mask = SpaceMask.load(space, run.folder / "mask.json")
     experiment = Experiment(config, Workdir(""), dataset, space, mask)
-    darts, _ = algorithm(experiment, mask, 4)
+    darts = algorithm(experiment, mask, 4)
     memory = search_step(experiment, darts).memory
     assert memory.peak_bytes == run.rows[0]["peak_bytes"]
 
@@ -145,7 +145,7 @@ def test_tracing_alone(command: Callable[..., Run], run: Run) -> None:
 
 def test_a_budget_on_a_cpu(command: Callable[..., Run], run: Run) -> None:
     small, large = (row["peak_bytes"] for row in run.rows)
-    flags = ("--batch=16", "--remat=none", "--dtype=float32")
+    flags = ["--batch=16", "--remat=none", "--dtype=float32", "--microbatches=1,4"]
     found = command(*flags, f"--budget={(small + large) // 2}")
     paste = found.out.splitlines()[-1].split()
     assert paste == found.json["overrides"]

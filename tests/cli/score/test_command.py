@@ -18,6 +18,7 @@ import pytest
 from nas_jax.cli import score
 from nas_jax.cli.score import loop, task
 from nas_jax.errors import ConfigError
+from nas_jax.networks import Size
 from nas_jax.proxies import Observed, ScoredNetwork
 from nas_jax.run.interrupt import STOPPED
 from nas_jax.scoring import Scorer, sample_genotypes
@@ -42,7 +43,7 @@ class Fake:
     `flops` fails on skip_connect at the first edge (0 / 0) and on avg_pool (1 / 0).
     """
 
-    space = SPACE
+    space, size = SPACE, Size(16, 5)
 
     def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> Any:
         if image_shape[0] % 2:
