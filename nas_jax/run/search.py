@@ -100,8 +100,8 @@ def algorithm(
         mask,
         Size(config.channels, config.layers),
         experiment.dataset.num_classes,
-        remat=config.remat,  # type: ignore[arg-type]
-        dtype=config.dtype,  # type: ignore[arg-type]
+        remat=config.remat,
+        dtype=config.dtype,
     )
     steps = {"total_steps": per_epoch * config.epochs, "steps_per_epoch": per_epoch}
     return oneshot.get_algorithm(config.algorithm).compose(
