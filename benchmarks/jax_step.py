@@ -12,10 +12,9 @@ import numpy as np
 
 from benchmarks.problem import NUM_CLASSES, Problem
 from nas_jax import data
-from nas_jax.config import SearchConfig
 from nas_jax.networks import Supernet
-from nas_jax.oneshot import FirstOrderDarts, lower_step
-from nas_jax.training import DeviceImages, alpha_adam, sgd_cosine
+from nas_jax.oneshot import OneShotSearch, darts, lower_step
+from nas_jax.training import DeviceImages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +32,8 @@ class Variant:
     dtype: str
 
 
-def algorithm(problem: Problem, variant: Variant) -> FirstOrderDarts:
-    """First-order DARTS with the config's defaults."""
-    config = SearchConfig()
+def algorithm(problem: Problem, variant: Variant) -> OneShotSearch:
+    """First-order DARTS with its published constants."""
     network = Supernet(
         problem.mask(variant.mask),
         problem.channels,
@@ -44,19 +42,7 @@ def algorithm(problem: Problem, variant: Variant) -> FirstOrderDarts:
         remat=variant.remat,  # type: ignore[arg-type]
         dtype=variant.dtype,  # type: ignore[arg-type]
     )
-    weights, _ = sgd_cosine(
-        config.weight_learning_rate,
-        config.epochs,
-        steps_per_epoch=1,
-        minimum=config.weight_learning_rate_min,
-        momentum=config.weight_momentum,
-        weight_decay=config.weight_decay,
-        gradient_clip=config.gradient_clip,
-    )
-    alphas = alpha_adam(
-        config.alpha_learning_rate, config.alpha_betas, config.alpha_weight_decay
-    )
-    return FirstOrderDarts(network, weights, alphas)
+    return darts(network, total_steps=50)
 
 
 def lower(problem: Problem, variant: Variant) -> jax.stages.Lowered:

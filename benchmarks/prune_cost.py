@@ -28,9 +28,10 @@ import torch
 from absl import app, flags
 
 from benchmarks import torch_thin
+from nas_jax.contrib.te_nas import te_nas
 from nas_jax.data import load_npz
 from nas_jax.proxies import Batch
-from nas_jax.pruning import PruneResult, prune, te_nas
+from nas_jax.pruning import PruneResult, prune
 from nas_jax.spaces import NONE, SearchSpace, SpaceMask, get_space
 
 FLAGS = flags.FLAGS

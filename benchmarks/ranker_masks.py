@@ -27,7 +27,7 @@ def members(name: str) -> tuple[str, ...]:
 
 def score(study: run.Study, seed: int) -> Parts:
     """What every ranker of a study says of every operation that may go."""
-    options = pruning.Options(
+    options = dict(
         proxies=study.proxies,
         channels=study.channels,
         layers=study.layers,

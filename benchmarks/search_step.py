@@ -34,9 +34,8 @@ from benchmarks.problem import HALF, UNPRUNED, Problem
 from benchmarks.torch_step import LAYOUTS, TorchStep, TorchVariant
 from nas_jax.cli.app import CACHE_VARIABLE, configure_jax
 from nas_jax.config import SearchConfig
-from nas_jax.config_rules import DTYPES, REMATS
 from nas_jax.errors import NasJaxError
-from nas_jax.networks import check_image
+from nas_jax.networks import DTYPES, REMATS, check_image
 
 DEFAULT = SearchConfig()
 FLAGS = flags.FLAGS

@@ -27,7 +27,7 @@ from absl import app, flags
 from benchmarks.jax_step import JaxStep, Variant
 from benchmarks.problem import NUM_CLASSES, UNPRUNED, Problem
 from nas_jax.proxies import Batch
-from nas_jax.pruning import Options, get_strategy
+from nas_jax.pruning import get_strategy
 from nas_jax.pruning.candidates import leave_one_out
 from nas_jax.pruning.rankers import RankerScores
 from nas_jax.spaces import NONE
@@ -57,7 +57,7 @@ def measure() -> dict[str, Any]:
     strategy = get_strategy(
         "zero_one_shot",
         space,
-        Options(
+        dict(
             proxies=tuple(FLAGS.proxies),
             channels=FLAGS.channels,
             layers=FLAGS.cells,

@@ -122,7 +122,7 @@ class Scores(dict[str, tuple[np.ndarray, float]]):
 def strategy_of(study: Study, name: str) -> pruning.Strategy:
     """A strategy at the study's size; thin ones have networks of their own."""
     thin = name in ("te_nas", "ete_nas", "random")
-    options = pruning.Options(
+    options = dict(
         proxies=study.proxies if name in ("zero_one_shot", "sampled") else (),
         channels=0 if thin else study.channels,
         layers=0 if thin else study.layers,
@@ -176,7 +176,7 @@ def search(study: Study, mask: SpaceMask, seed: int) -> tuple[Genotype, Row]:
     # The published rate is for 50 epochs; so few steps would leave alphas where they
     # begin.
     alphas = training.alpha_adam(3e-3)
-    algorithm = oneshot.FirstOrderDarts(network, weights, alphas)
+    algorithm = oneshot.OneShotSearch(network, weights, alphas)
     start = time.perf_counter()
     step = oneshot.SearchStep(
         algorithm,

@@ -1,7 +1,119 @@
 """Neural architecture search in JAX: prune the space first, then search what is left.
 
-Importing this package is cheap: it does not import JAX. Import the part you need,
-such as `nas_jax.spaces` or `nas_jax.oneshot`.
+    import nas_jax as nj
+
+`nj` has the names of the table below: spaces, masks and genotypes, the three stages,
+scores, memory, and what registers a user's own. They are the public face; all else in
+the package is internal and may change without notice. Importing this module is cheap: a
+name's own module, and JAX with it, is imported when the name is first used.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+PROVIDERS = ("nas_jax.contrib",)
+"""Modules that register what the core does not know, in the registry's own time."""
+
+# A new name needs a place here, and one below, where type checkers look.
+_PUBLIC = {
+    "config": (
+        "DataConfig ExperimentConfig PruneConfig RetrainConfig SearchConfig SpaceConfig"
+    ),
+    "data": (
+        "Dataset content_sha256 load_digits load_folder load_npz normalize "
+        "register_source"
+    ),
+    "errors": "NasJaxError",
+    "memory": "MemoryUse parse_bytes residual_bytes",
+    "networks": "get_network get_supernet",
+    "oneshot": "OneShotSearch SearchResult darts lower_step register_algorithm search",
+    "plugins": "load_plugins",
+    "proxies": (
+        "Batch Observed Proxy ScoredNetwork get_proxy list_proxies register_proxy"
+    ),
+    "pruning": "PruneResult SupernetSize Target get_strategy prune zero_one_shot",
+    "scoring": "Scorer get_family sample_genotypes",
+    "spaces": (
+        "CellGenotype CellSpec Genotype SearchSpace SpaceMask darts_space "
+        "discretise get_mask get_space nasbench201_space register_space"
+    ),
+    "training": "DeviceImages TrainResult Trainer retrain",
+}
+"""Public names by the module that has them."""
+
+if TYPE_CHECKING:
+    from nas_jax.config import DataConfig as DataConfig
+    from nas_jax.config import ExperimentConfig as ExperimentConfig
+    from nas_jax.config import PruneConfig as PruneConfig
+    from nas_jax.config import RetrainConfig as RetrainConfig
+    from nas_jax.config import SearchConfig as SearchConfig
+    from nas_jax.config import SpaceConfig as SpaceConfig
+    from nas_jax.data import Dataset as Dataset
+    from nas_jax.data import content_sha256 as content_sha256
+    from nas_jax.data import load_digits as load_digits
+    from nas_jax.data import load_folder as load_folder
+    from nas_jax.data import load_npz as load_npz
+    from nas_jax.data import normalize as normalize
+    from nas_jax.data import register_source as register_source
+    from nas_jax.errors import NasJaxError as NasJaxError
+    from nas_jax.memory import MemoryUse as MemoryUse
+    from nas_jax.memory import parse_bytes as parse_bytes
+    from nas_jax.memory import residual_bytes as residual_bytes
+    from nas_jax.networks import get_network as get_network
+    from nas_jax.networks import get_supernet as get_supernet
+    from nas_jax.oneshot import OneShotSearch as OneShotSearch
+    from nas_jax.oneshot import SearchResult as SearchResult
+    from nas_jax.oneshot import darts as darts
+    from nas_jax.oneshot import lower_step as lower_step
+    from nas_jax.oneshot import register_algorithm as register_algorithm
+    from nas_jax.oneshot import search as search
+    from nas_jax.plugins import load_plugins as load_plugins
+    from nas_jax.proxies import Batch as Batch
+    from nas_jax.proxies import Observed as Observed
+    from nas_jax.proxies import Proxy as Proxy
+    from nas_jax.proxies import ScoredNetwork as ScoredNetwork
+    from nas_jax.proxies import get_proxy as get_proxy
+    from nas_jax.proxies import list_proxies as list_proxies
+    from nas_jax.proxies import register_proxy as register_proxy
+    from nas_jax.pruning import PruneResult as PruneResult
+    from nas_jax.pruning import SupernetSize as SupernetSize
+    from nas_jax.pruning import Target as Target
+    from nas_jax.pruning import get_strategy as get_strategy
+    from nas_jax.pruning import prune as prune
+    from nas_jax.pruning import zero_one_shot as zero_one_shot
+    from nas_jax.scoring import Scorer as Scorer
+    from nas_jax.scoring import get_family as get_family
+    from nas_jax.scoring import sample_genotypes as sample_genotypes
+    from nas_jax.spaces import CellGenotype as CellGenotype
+    from nas_jax.spaces import CellSpec as CellSpec
+    from nas_jax.spaces import Genotype as Genotype
+    from nas_jax.spaces import SearchSpace as SearchSpace
+    from nas_jax.spaces import SpaceMask as SpaceMask
+    from nas_jax.spaces import darts_space as darts_space
+    from nas_jax.spaces import discretise as discretise
+    from nas_jax.spaces import get_mask as get_mask
+    from nas_jax.spaces import get_space as get_space
+    from nas_jax.spaces import nasbench201_space as nasbench201_space
+    from nas_jax.spaces import register_space as register_space
+    from nas_jax.training import DeviceImages as DeviceImages
+    from nas_jax.training import Trainer as Trainer
+    from nas_jax.training import TrainResult as TrainResult
+    from nas_jax.training import retrain as retrain
+
+_HOMES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nas_jax' has no public name {name!r}")
+    value = getattr(importlib.import_module(f"nas_jax.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

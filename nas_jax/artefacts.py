@@ -120,6 +120,7 @@ class Pruning(Artefact):
         kept: Operations that are left of the `total` that pruning started with, which
             may be a part of the space.
         distinct_images: Training images that differ from each other.
+        meaning: What the strategy's numbers mean, in words.
         mask: What is left, as `SpaceMask.to_dict` gives it.
         mask_sha256: Of `mask`: one that was edited by hand is not taken.
     """
@@ -147,6 +148,7 @@ class Pruning(Artefact):
     seed: int
     distinct_images: int
     defects: bool = False
+    meaning: dict[str, str] | None = None
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """See `Artefact.mistakes`."""

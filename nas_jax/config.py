@@ -1,7 +1,8 @@
 """The configuration of an experiment: nested dataclasses, checked as a whole.
 
-What --help says of a field stands under `Attributes:` in the docstrings below; what it
-may be stands in `config_rules.py`.
+A field's rule stands beside it, and what it means under `Attributes:` of its class: the
+help texts, the checks and their messages read both from here. Names of what can be
+registered (sources, spaces, strategies) are read from their registries.
 
 A file in `configs/` returns an `ExperimentConfig`; the command line overrides single
 fields (`--config.search.epochs=3`). Only `nas_jax.cli` and `configs/` read this module:
@@ -15,16 +16,83 @@ and `cnn/train.py` of its code) and Zero-One-Shot NAS (arXiv 2505.13586).
 # the dataclass to parse its override, and would get a string.
 
 import dataclasses
+import importlib
 import inspect
 import json
+import math
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from nas_jax.config_rules import allowed, field_values, problems
 from nas_jax.errors import ConfigError
-from nas_jax.jsonable import differences, dumps
+from nas_jax.jsonable import dumps
+
+
+class Rule(NamedTuple):
+    """What a value must be beside its type, in words and as a test."""
+
+    allowed: str
+    holds: Callable[[Any], bool]
+
+
+class OneOf(NamedTuple):
+    """A rule: a name in a registry, which is imported only where it is asked.
+
+    Attributes:
+        module: Where the registry is.
+        registry: A mapping or tuple there, or a function that returns one.
+        several: Whether the value is a tuple of such names, each once.
+    """
+
+    module: str
+    registry: str
+    several: bool = False
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Names in the registry's order, each with what it says of itself, if it does.
+
+        `register_*` fill the registry, so it is looked up each time.
+        """
+        found = getattr(importlib.import_module(self.module), self.registry)
+        found = found() if callable(found) else found
+        entries = found if isinstance(found, Mapping) else dict.fromkeys(found)
+        # A plain text has a method of that name.
+        titles = {name: getattr(e, "title", "") for name, e in entries.items()}
+        return {n: t if isinstance(t, str) else "" for n, t in titles.items()}
+
+    @property
+    def allowed(self) -> str:
+        """The names in words."""
+        names = ", ".join(self.titles)
+        if self.several:
+            return f'different names, as in \'("a","b")\', of {names}'
+        return f"one of {names}"
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is one of the names, or several."""
+        values = value if self.several else (value,)
+        return len(set(values)) == len(values) and set(values) <= set(self.titles)
+
+
+SEED = Rule("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)
+POSITIVE = Rule("more than 0", lambda value: value > 0)
+ONE_OR_MORE = Rule("1 or more", lambda value: value >= 1)
+TWO_OR_MORE = Rule("2 or more", lambda value: value >= 2)
+NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
+FRACTION = Rule("more than 0 and less than 1", lambda value: 0 < value < 1)
+DECAY = Rule("0 or more and less than 1", lambda value: 0 <= value < 1)
+DECAYS = Rule(
+    "numbers of 0 or more and less than 1",
+    lambda value: all(map(DECAY.holds, value)),
+)
+
+
+def ruled(default: Any, rule: Rule | OneOf) -> Any:
+    """A field whose value has to obey a rule; one without may be all of its type."""
+    return field(default=default, metadata={"rule": rule})
 
 
 @dataclass
@@ -33,36 +101,35 @@ class DataConfig:
 
     Attributes:
         source: Where the images are, or how they are made.
-        path: File (npz) or folder of class folders (folder); unused by the others.
-        name: Name of the tfds data set; unused by the others.
-        image_size: Height and width in pixels. Folder: images are resized to it, and 0
-            means that they are equal already. Synthetic: 0 means 32.
-        test_fraction: Fraction of all images held out as the test set (digits, folder).
-        seed: Draws the held-out images, and the images of the synthetic source.
+        path: File or folder of the images.
+        name: Name of the data set.
+        image_size: Height and width in pixels; 0 is the source's own.
+        test_fraction: Fraction of all images held out as the test set.
+        seed: Draws the held-out images, or the images themselves.
         crop_padding: Pixels of zero padding before a random crop; 0 is no crop. DARTS
             uses 4 on CIFAR.
         flip: Whether to mirror images left to right at random. DARTS does on CIFAR.
         cutout: Side in pixels of a random square set to zero; 0 is none. DARTS uses 16
             to retrain on CIFAR and none to search.
-        num_train: Training images (synthetic).
-        num_test: Test images (synthetic).
-        num_classes: Classes (synthetic).
-        channels: Channels of an image (synthetic).
+        num_train: Training images to make.
+        num_test: Test images to make.
+        num_classes: Classes to make.
+        channels: Channels of the images to make.
     """
 
-    source: str = "digits"
+    source: str = ruled("digits", OneOf("nas_jax.data", "SOURCES"))
     path: str = ""
     name: str = ""
-    image_size: int = 0
-    test_fraction: float = 0.2
-    seed: int = 0
-    crop_padding: int = 0
+    image_size: int = ruled(0, NOT_NEGATIVE)
+    test_fraction: float = ruled(0.2, FRACTION)
+    seed: int = ruled(0, SEED)
+    crop_padding: int = ruled(0, NOT_NEGATIVE)
     flip: bool = False
-    cutout: int = 0
-    num_train: int = 512
-    num_test: int = 256
-    num_classes: int = 10
-    channels: int = 3
+    cutout: int = ruled(0, NOT_NEGATIVE)
+    num_train: int = ruled(512, ONE_OR_MORE)
+    num_test: int = ruled(256, ONE_OR_MORE)
+    num_classes: int = ruled(10, TWO_OR_MORE)
+    channels: int = ruled(3, ONE_OR_MORE)
 
 
 @dataclass
@@ -70,15 +137,14 @@ class SpaceConfig:
     """The search space.
 
     Attributes:
-        name: Which space. "s1" to "s4" are the parts of DARTS' space in which its
-            search fails (Zela et al. 2020, arXiv 1909.09656).
+        name: Which space.
         num_nodes: Computed nodes of each cell. DARTS has 4; fewer make a small space,
             as for a smoke test. Other spaces have 4 alone.
         mask: Path of a mask JSON to start from; empty is the full space.
     """
 
-    name: str = "darts"
-    num_nodes: int = 4
+    name: str = ruled("darts", OneOf("nas_jax.spaces", "SPACES"))
+    num_nodes: int = ruled(4, ONE_OR_MORE)
     mask: str = ""
 
 
@@ -103,7 +169,7 @@ class PruneConfig:
         proxies: Names of the training-free scores that rank (zero_one_shot, sampled,
             ete_nas).
         channels: Initial channels of the scored network.
-        layers: Cells of the scored network; of each of three stages in "nasbench201".
+        layers: Cells of the scored network, as `search.layers` counts them.
         batch_size: Images in a scored batch.
         repeats: Initialisations and batches that a score is averaged over.
         rounds: Rounds of scoring and removing (zero_one_shot).
@@ -114,21 +180,23 @@ class PruneConfig:
             more memory. 0 is 1 on a CPU and 8 on an accelerator.
     """
 
-    strategy: str = "zero_one_shot"
-    level: float = 0.5
-    keep: int = 0
+    strategy: str = ruled("zero_one_shot", OneOf("nas_jax.pruning", "STRATEGIES"))
+    level: float = ruled(0.5, DECAY)
+    keep: int = ruled(0, NOT_NEGATIVE)
     budget: str = ""
     budget_target: str = "h100"
-    min_parametric: int = 0
-    proxies: tuple[str, ...] = ()
-    channels: int = 0
-    layers: int = 0
-    batch_size: int = 0
-    repeats: int = 0
-    rounds: int = 0
-    samples: int = 0
+    min_parametric: int = ruled(0, NOT_NEGATIVE)
+    proxies: tuple[str, ...] = ruled(
+        (), OneOf("nas_jax.proxies", "list_proxies", several=True)
+    )
+    channels: int = ruled(0, NOT_NEGATIVE)
+    layers: int = ruled(0, NOT_NEGATIVE)
+    batch_size: int = ruled(0, NOT_NEGATIVE)
+    repeats: int = ruled(0, NOT_NEGATIVE)
+    rounds: int = ruled(0, NOT_NEGATIVE)
+    samples: int = ruled(0, NOT_NEGATIVE)
     defects: bool = False
-    candidates_at_once: int = 0
+    candidates_at_once: int = ruled(0, NOT_NEGATIVE)
 
 
 @dataclass
@@ -136,6 +204,7 @@ class SearchConfig:
     """One-shot search; defaults from DARTS' `cnn/train_search.py`.
 
     Attributes:
+        algorithm: How weights and alphas are trained, and what becomes of them.
         channels: Initial channels of the supernet.
         layers: Cells of the supernet; those at layers // 3 and 2 * layers // 3 reduce.
             In "nasbench201" cells of each of three stages (published: 5).
@@ -161,23 +230,24 @@ class SearchConfig:
         log_every: Steps between two rows of search.jsonl.
     """
 
-    channels: int = 16
-    layers: int = 8
-    epochs: int = 50
-    batch_size: int = 64
-    train_fraction: float = 0.5
-    weight_learning_rate: float = 0.025
-    weight_learning_rate_min: float = 0.001
-    weight_momentum: float = 0.9
-    weight_decay: float = 3e-4
-    gradient_clip: float = 5.0
-    alpha_learning_rate: float = 3e-4
-    alpha_betas: tuple[float, float] = (0.5, 0.999)
-    alpha_weight_decay: float = 1e-3
-    remat: str = "op"
-    dtype: str = "float32"
-    microbatches: int = 1
-    log_every: int = 50
+    algorithm: str = ruled("darts", OneOf("nas_jax.oneshot", "ALGORITHMS"))
+    channels: int = ruled(16, ONE_OR_MORE)
+    layers: int = ruled(8, ONE_OR_MORE)
+    epochs: int = ruled(50, ONE_OR_MORE)
+    batch_size: int = ruled(64, ONE_OR_MORE)
+    train_fraction: float = ruled(0.5, FRACTION)
+    weight_learning_rate: float = ruled(0.025, POSITIVE)
+    weight_learning_rate_min: float = ruled(0.001, NOT_NEGATIVE)
+    weight_momentum: float = ruled(0.9, DECAY)
+    weight_decay: float = ruled(3e-4, NOT_NEGATIVE)
+    gradient_clip: float = ruled(5.0, POSITIVE)
+    alpha_learning_rate: float = ruled(3e-4, POSITIVE)
+    alpha_betas: tuple[float, float] = ruled((0.5, 0.999), DECAYS)
+    alpha_weight_decay: float = ruled(1e-3, NOT_NEGATIVE)
+    remat: str = ruled("op", OneOf("nas_jax.networks", "REMATS"))
+    dtype: str = ruled("float32", OneOf("nas_jax.networks", "DTYPES"))
+    microbatches: int = ruled(1, ONE_OR_MORE)
+    log_every: int = ruled(50, ONE_OR_MORE)
 
 
 @dataclass
@@ -197,15 +267,15 @@ class RetrainConfig:
         log_every: Steps between two rows of retrain.jsonl.
     """
 
-    channels: int = 36
-    layers: int = 20
-    epochs: int = 600
-    batch_size: int = 96
-    learning_rate: float = 0.025
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    gradient_clip: float = 5.0
-    log_every: int = 50
+    channels: int = ruled(36, ONE_OR_MORE)
+    layers: int = ruled(20, ONE_OR_MORE)
+    epochs: int = ruled(600, ONE_OR_MORE)
+    batch_size: int = ruled(96, ONE_OR_MORE)
+    learning_rate: float = ruled(0.025, POSITIVE)
+    momentum: float = ruled(0.9, DECAY)
+    weight_decay: float = ruled(3e-4, NOT_NEGATIVE)
+    gradient_clip: float = ruled(5.0, POSITIVE)
+    log_every: int = ruled(50, ONE_OR_MORE)
 
 
 @dataclass
@@ -223,7 +293,7 @@ class ExperimentConfig:
     """
 
     name: str = "experiment"
-    seed: int = 0
+    seed: int = ruled(0, SEED)
     data: DataConfig = field(default_factory=DataConfig)
     space: SpaceConfig = field(default_factory=SpaceConfig)
     prune: PruneConfig = field(default_factory=PruneConfig)
@@ -268,45 +338,144 @@ class ConfigField(NamedTuple):
     Attributes:
         type: Annotated type.
         default: Default value.
-        meaning: What the config's docstring says of it.
-        allowed: What the value must be, in words; empty for anything of its type.
+        value: The value in the config that was asked.
+        meaning: What the docstring of its class says of it.
+        rule: What the value must be; None for anything of its type.
     """
 
     type: Any
     default: Any
+    value: Any
     meaning: str
-    allowed: str
+    rule: Rule | OneOf | None
+
+    @property
+    def allowed(self) -> str:
+        """What the value must be, in words; empty for anything of its type."""
+        return self.rule.allowed if self.rule else ""
 
 
-def diff(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
-    """Returns one line `path: old value, now new value` for each field that differs."""
-    return differences(dataclasses.asdict(old), dataclasses.asdict(new))
+def config_fields(config: Any = None) -> dict[str, ConfigField]:
+    """Every field that holds a value, by its dotted path, in order.
+
+    Args:
+        config: Whose values; None is one of defaults.
+    """
+    return dict(_fields(ExperimentConfig() if config is None else config, ""))
 
 
-def config_fields() -> dict[str, ConfigField]:
-    """Returns every field that holds a value, by its dotted path, in order."""
-    told = {
-        section + name: meaning
-        for section, config_type in _sections().items()
-        for name, meaning in attributes(config_type).items()
-    }
-    return {
-        path: ConfigField(annotation, value, told.get(path, ""), allowed(path))
-        for path, value, annotation in field_values(ExperimentConfig(), "")
-    }
+def _fields(config: Any, prefix: str) -> Iterator[tuple[str, ConfigField]]:
+    told = attributes(type(config))
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(f.type) and _has_type(value, f.type):
+            yield from _fields(value, f"{prefix}{f.name}.")
+        else:
+            rule = f.metadata.get("rule")
+            told_here = told.get(f.name, "")
+            yield (
+                prefix + f.name,
+                ConfigField(f.type, f.default, value, told_here, rule),
+            )
+
+
+def problems(config: ExperimentConfig) -> list[str]:
+    """One clause for each thing that is wrong: field, value, what is allowed.
+
+    A rule between fields applies where each of them is right by itself.
+    """
+    found = []
+    right = {}
+    for path, (kind, default, value, _, rule) in config_fields(config).items():
+        if not _has_type(value, kind):
+            found.append(f"{path} is {value!r}: it must be {type_in_words(kind)}")
+        # A default obeys its rule: to know that, no registry is imported.
+        elif rule and value != default and not rule.holds(value):
+            found.append(f"{path} is {value!r}: it must be {rule.allowed}")
+        else:
+            right[path] = value
+    found += _unfit_source(right)
+    batch, parts = right.get("search.batch_size"), right.get("search.microbatches")
+    if batch and parts and batch % parts:
+        found.append(
+            f"search.microbatches is {parts!r}: it must be a divisor of "
+            f"search.batch_size, {batch}"
+        )
+    end = right.get("search.weight_learning_rate_min", 0.0)
+    if end > right.get("search.weight_learning_rate", math.inf):
+        found.append(
+            f"search.weight_learning_rate_min is {end!r}: it must not be above "
+            "search.weight_learning_rate"
+        )
+    return found
+
+
+def _unfit_source(right: Mapping[str, Any]) -> list[str]:
+    """What the source of the images lacks, as the source itself says."""
+    source = right.get("data.source", "digits")
+    if source == "digits":
+        return []
+    from nas_jax.data import SOURCES
+
+    given = {name: right.get(f"data.{name}", True) for name in SOURCES[source].needs}
+    return [
+        f"data.{name} is {given[name]!r}: source {source!r} needs {what}"
+        for name, what in SOURCES[source].needs.items()
+        if not given[name]
+    ]
+
+
+def used_by(path: str) -> list[str]:
+    """Names of the data sources that read a field; none for all other fields."""
+    from nas_jax.data import SOURCES
+
+    section, _, name = path.partition(".")
+    return [s.name for s in SOURCES.values() if section == "data" and name in s.uses]
+
+
+def type_in_words(annotation: Any) -> str:
+    """What a value of an annotated type is called in a message."""
+    arguments = typing.get_args(annotation)
+    if not arguments:
+        return _TYPES_IN_WORDS.get(annotation, f"a {annotation.__name__}")
+    count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+    return f"a tuple of {count}values, each {type_in_words(arguments[0])}"
+
+
+_TYPES_IN_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a text",
+}
+
+
+def _has_type(value: Any, annotation: Any) -> bool:
+    """Whether a value has an annotated type; a whole number may stand for a float."""
+    arguments = typing.get_args(annotation)
+    if arguments:
+        if not isinstance(value, tuple):
+            return False
+        if arguments[-1] is Ellipsis:
+            arguments = arguments[:1] * len(value)
+        return len(value) == len(arguments) and all(map(_has_type, value, arguments))
+    if annotation is float:
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        return numeric and math.isfinite(value)
+    return type(value) is annotation
 
 
 def config_sections() -> dict[str, str]:
-    """Returns what the docstring of each section says of the whole, by its name."""
+    """What the docstring of each section says of the whole, by its name."""
     return {
-        section.rstrip("."): " ".join(_parts(config_type)[0].split())
-        for section, config_type in _sections().items()
-        if section
+        f.name: " ".join(_parts(f.type)[0].split())
+        for f in dataclasses.fields(ExperimentConfig)
+        if dataclasses.is_dataclass(f.type)
     }
 
 
 def attributes(documented: type) -> dict[str, str]:
-    """Returns what the `Attributes:` of a Google docstring say, each on one line.
+    """What the `Attributes:` of a Google docstring say, each on one line.
 
     Args:
         documented: A class; without a docstring, as under `python -OO`, there are none.
@@ -320,21 +489,11 @@ def attributes(documented: type) -> dict[str, str]:
     return found
 
 
-def _parts(documented: type) -> tuple[str, str]:
+def _parts(documented: Any) -> tuple[str, str]:
     """What stands before `Attributes:` in a docstring, and what stands below it."""
     text = inspect.cleandoc(documented.__doc__ or "")
     before, _, below = text.partition("\nAttributes:\n")
     return before, below.partition("\n\n")[0]
-
-
-def _sections() -> dict[str, type]:
-    """Config dataclasses by the prefix of their fields' paths, the whole config first.
-
-    They are one level deep.
-    """
-    whole = dataclasses.fields(ExperimentConfig)
-    inside = {f"{f.name}.": f.type for f in whole if dataclasses.is_dataclass(f.type)}
-    return {"": ExperimentConfig, **inside}  # type: ignore[dict-item]
 
 
 def _build(config_type: Any, tree: Any, path: str) -> Any:

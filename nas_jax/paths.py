@@ -53,7 +53,10 @@ def refuse_overwriting(
     """
     for output, target in outputs.items():
         for name, source in inputs.items():
-            if os.fspath(target) and os.fspath(source) and _same(target, source):
+            # What is remote is never written.
+            if not os.fspath(source) or _REMOTE.match(os.fspath(source)):
+                continue
+            if os.fspath(target) and _same(target, source):
                 raise PathError(
                     f"{output} {os.fspath(target)} is the file that {name} reads, "
                     f"{os.fspath(source)}: it would be overwritten; name another file"

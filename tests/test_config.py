@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from typing import Any
 
@@ -16,9 +15,9 @@ from nas_jax.config import (
     SearchConfig,
     attributes,
     config_fields,
-    diff,
+    problems,
 )
-from nas_jax.config_rules import RULES, problems
+from nas_jax.data import SOURCES, Source
 from nas_jax.errors import ConfigError
 
 # A field without a rule takes any value of its type. One that is forgotten shows here.
@@ -43,10 +42,6 @@ def set_field(config: ExperimentConfig, path: str, value: Any) -> None:
     setattr(target, name, value)
 
 
-def test_defaults_are_valid() -> None:
-    ExperimentConfig().validate()
-
-
 def test_defaults_are_those_of_darts() -> None:
     # quark0/darts: arguments of cnn/train_search.py, then of cnn/train.py.
     search, retrain = ExperimentConfig().search, ExperimentConfig().retrain
@@ -64,12 +59,12 @@ def test_defaults_are_those_of_darts() -> None:
     assert retrain.gradient_clip == 5
 
 
-def test_every_field_has_a_rule_or_needs_none() -> None:
-    paths = set(config_fields())
-    covered = {path for path in paths if {path, path.rpartition(".")[2]} & set(RULES)}
-    assert paths - covered == WITHOUT_RULE
-    last_parts = {path.rpartition(".")[2] for path in paths}
-    assert set(RULES) <= paths | last_parts
+def test_every_field_has_a_rule_or_needs_none_and_obeys_it() -> None:
+    fields = config_fields()
+    assert {path for path, field in fields.items() if not field.rule} == WITHOUT_RULE
+    # The check passes a default over.
+    for path, field in fields.items():
+        assert field.rule is None or field.rule.holds(field.default), path
 
 
 def test_docstrings_describe_every_field_and_nothing_else() -> None:
@@ -83,71 +78,34 @@ def test_docstrings_describe_every_field_and_nothing_else() -> None:
         assert field.meaning, path
 
 
-def test_parts_of_a_docstring() -> None:
-    class Documented:
-        """A thing.
-
-        More: of it.
-
-        Attributes:
-            first: Begins here, and
-                goes on: here.
-            second: Ends.
-
-        Raises:
-            third: Is no attribute.
-        """
-
-    assert attributes(Documented) == {
-        "first": "Begins here, and goes on: here.",
-        "second": "Ends.",
-    }
-
-    class Bare:
-        pass
-
-    assert attributes(Bare) == {}
-
-
 @pytest.mark.parametrize(
     ("path", "value", "allowed"),
     [
         ("seed", -1, "from 0 to"),
         ("data.seed", 2**32, "from 0 to"),
-        ("data.source", "cifar", "one of digits, npz, folder, tfds, synthetic"),
+        ("data.source", "cifar", "one of digits, folder, npz, synthetic, tfds"),
         ("data.test_fraction", 0.0, "more than 0 and less than 1"),
-        ("data.test_fraction", 1.0, "more than 0 and less than 1"),
-        ("data.crop_padding", -1, "0 or more"),
         ("data.flip", 1, "true or false"),
         ("data.num_classes", 1, "2 or more"),
         ("space.name", "darst", "one of darts"),
         ("prune.level", 1.0, "0 or more and less than 1"),
-        ("prune.level", -0.1, "0 or more and less than 1"),
         ("prune.proxies", ("snip", "snip"), "different names"),
         ("prune.proxies", ("nwot,snip",), "different names"),
         ("prune.proxies", ["snip"], "a tuple of values, each a text"),
         ("prune.proxies", ("snip", 3), "a tuple of values, each a text"),
         ("prune.strategy", "darts", "one of zero_one_shot, te_nas"),
-        ("prune.keep", -1, "0 or more"),
-        ("prune.repeats", -1, "0 or more"),
-        ("prune.layers", 1, "0 for the strategy's own, or 2 or more"),
+        ("prune.layers", -1, "0 or more"),
         ("search.epochs", 0, "1 or more"),
-        ("search.epochs", 1.0, "a whole number"),
         ("search.epochs", True, "a whole number"),
-        ("search.train_fraction", 1, "more than 0 and less than 1"),
         ("search.weight_decay", math.nan, "a finite number"),
-        ("search.weight_decay", math.inf, "a finite number"),
         ("search.weight_decay", "3e-4", "a finite number"),
         ("search.weight_decay", True, "a finite number"),
-        ("search.weight_momentum", 1.0, "0 or more and less than 1"),
         ("search.gradient_clip", 0.0, "more than 0"),
         ("search.alpha_betas", (0.5, 1.0), "numbers of 0 or more and less than 1"),
         ("search.alpha_betas", (0.5,), "a tuple of 2 values, each a finite number"),
         ("search.remat", "waves", "one of none, op, wave, cell"),
         ("search.dtype", "float16", "one of float32, bfloat16"),
-        ("search.microbatches", 0, "1 or more"),
         ("search.microbatches", 7, "a divisor of search.batch_size, 64"),
-        ("retrain.learning_rate", 0.0, "more than 0"),
         ("name", None, "a text"),
         ("search", None, "a SearchConfig"),
         ("retrain", SearchConfig(), "a RetrainConfig"),
@@ -169,23 +127,16 @@ def test_whole_number_may_stand_for_a_float() -> None:
     config.validate()
 
 
-@pytest.mark.parametrize(
-    ("source", "field"), [("npz", "path"), ("folder", "path"), ("tfds", "name")]
-)
-def test_source_that_needs_a_field(source: str, field: str) -> None:
+@pytest.mark.parametrize("source", SOURCES.values(), ids=lambda source: source.name)
+def test_source_says_which_fields_it_needs(source: Source) -> None:
     config = ExperimentConfig()
-    config.data.source = source
-    (problem,) = problems(config)
-    assert problem.startswith(f"data.{field} is ''")
-    setattr(config.data, field, "something")
+    config.data.source = source.name
+    assert [line.split()[0] for line in problems(config)] == [
+        f"data.{field}" for field in source.needs
+    ]
+    for field in source.needs:
+        setattr(config.data, field, "something")
     assert problems(config) == []
-
-
-def test_learning_rate_must_not_rise() -> None:
-    config = ExperimentConfig()
-    config.search.weight_learning_rate_min = 0.03
-    (problem,) = problems(config)
-    assert "search.weight_learning_rate_min is 0.03" in problem
 
 
 def test_one_error_lists_every_problem() -> None:
@@ -252,7 +203,7 @@ def test_json_that_lacks_a_field_gets_the_default() -> None:
         ('{"sed": 1}', "unknown fields sed: config has name, seed, data"),
         (
             '{"search": {"epoch": 1, "lr": 2}}',
-            "unknown fields epoch, lr: config.search has channels, layers, epochs",
+            "unknown fields epoch, lr: config.search has algorithm, channels",
         ),
     ],
 )
@@ -260,28 +211,3 @@ def test_wrong_json_is_one_clear_error(text: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig.from_json(text)
     assert expected in str(caught.value)
-
-
-def test_json_with_a_wrong_type_does_not_validate() -> None:
-    config = ExperimentConfig.from_json('{"search": {"epochs": "3"}}')
-    assert problems(config) == ["search.epochs is '3': it must be a whole number"]
-
-
-def test_diff_names_what_differs() -> None:
-    old, new = ExperimentConfig(), ExperimentConfig()
-    assert diff(old, new) == []
-    new.search.epochs = 3
-    new.prune.proxies = ("snip",)
-    new.name = "other"
-    assert diff(old, new) == [
-        'name: "experiment", now "other"',
-        'prune.proxies: [], now ["snip"]',
-        "search.epochs: 50, now 3",
-    ]
-
-
-def test_json_is_that_of_the_nested_fields() -> None:
-    config = ExperimentConfig()
-    tree = json.loads(config.to_json())
-    assert list(tree) == [f.name for f in dataclasses.fields(config)]
-    assert tree["search"]["alpha_betas"] == [0.5, 0.999]

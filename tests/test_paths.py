@@ -36,6 +36,10 @@ def test_other_paths_stay(path: str) -> None:
     assert local_path(path) == Path(path)
 
 
+def test_a_remote_input_is_no_output(tmp_path: Path) -> None:
+    refuse_overwriting({"--json": tmp_path / "r"}, {"data": "gs://bucket/r", "x": ""})
+
+
 def links(folder: Path) -> list[Path]:
     """The ways to name one file."""
     file = folder / "in.csv"

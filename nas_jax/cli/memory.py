@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import itertools
@@ -14,13 +15,7 @@ from typing import Any
 from absl import flags, logging
 
 from nas_jax.cli import app
-from nas_jax.cli.memory_output import (
-    CHARTS,
-    draw_chart,
-    result_text,
-    settings_text,
-    table,
-)
+from nas_jax.cli.memory_output import CHARTS, draw_chart, row_text, settings_text, table
 from nas_jax.cli.memory_settings import RANDOM, Settings, overrides, read_settings
 from nas_jax.errors import ConfigError
 from nas_jax.memory import (
@@ -108,21 +103,28 @@ class _Report:
     """Rows as they come: logged, and written to the JSON file."""
 
     def __init__(self, call: app.Call, **header: Any) -> None:
+        search = call.config.search
         self.rows: list[dict[str, Any]] = []
-        self.header = {**_header(call), **header}
+        self.header = {
+            "name": call.config.name,
+            "network": {"channels": search.channels, "layers": search.layers},
+            "mask_seed": call.config.seed,
+            "versions": _versions(),
+            **header,
+        }
         self._call = call
 
     def add(self, row: dict[str, Any]) -> None:
         """One more row."""
         self.rows.append(row)
-        logging.info("%s", result_text(row))
+        logging.info("%s", row_text(row))
         self._write(complete=False)
 
-    def finish(self, notes: Sequence[str], **more: Any) -> None:
+    def finish(self, *more_notes: str, **more: Any) -> None:
         """All rows as a table, notes below it, and the chart."""
         self._write(complete=True, **more)
         print(table(self.rows))
-        for note in notes:
+        for note in [*_notes(self.rows), *more_notes]:
             print(note)
         path = Path(self._call.flags.chart)
         if path.name and any("error" not in row for row in self.rows):
@@ -148,13 +150,11 @@ def _run(call: app.Call) -> int:
     if not asked.trace_only:
         for target in targets:
             require_compiler(target)
+    images = ("image_shape", "num_classes", "num_train")
     setup = {
         "config": call.config.to_json(),
-        "images": {
-            name: asked[name].value
-            for name in ("image_shape", "num_classes", "num_train")
-        },
-        "largest_batch": max(c.batch_size for c in settings.candidates),
+        "images": {name: asked[name].value for name in images},
+        "largest_batch": max(c.batch_size for c in settings.masks),
         "compile": not asked.trace_only,
     }
     if budget:
@@ -164,28 +164,23 @@ def _run(call: app.Call) -> int:
 
 def _check_files(call: app.Call) -> None:
     """Refuses what could not be written at the end."""
-    for name, file in (("json", call.flags.json), ("chart", call.flags.chart)):
-        path = Path(file)
-        if file and path.is_dir():
+    json, chart, data = call.flags.json, call.flags.chart, call.config.data
+    for name, file in (("json", json), ("chart", chart)):
+        if file and Path(file).is_dir():
             raise ConfigError(f"--{name}={file} is a folder; name a file in it")
-        if not path.parent.is_dir():
+        if not Path(file).parent.is_dir():
             raise ConfigError(f"--{name}={file}: create its folder first")
-    chart = call.flags.chart
     if chart and Path(chart).suffix not in CHARTS:
         raise ConfigError(f"--chart={chart}: it must end in {' or '.join(CHARTS)}")
-    data = call.config.data
-    masks = {f"--mask ({path})": path for path in call.flags.mask or ()}
-    refuse_overwriting(
-        {"--json": call.flags.json, "--chart": chart},
-        {
-            **masks,
-            **{f"--target ({name})": name for name in call.flags.target},
-            "--config": call.config_file,
-            "--config.space.mask": call.config.space.mask,
-            "--config.data.path": "" if data.source == "tfds" else data.path,
-        },
-    )
-    refuse_overwriting({"--chart": chart}, {"--json": call.flags.json})
+    inputs = {
+        **{f"--mask ({path})": path for path in call.flags.mask or ()},
+        **{f"--target ({name})": name for name in call.flags.target},
+        "--config": call.config_file,
+        "--config.space.mask": call.config.space.mask,
+        "--config.data.path": "" if data.source == "tfds" else data.path,
+    }
+    refuse_overwriting({"--json": json, "--chart": chart}, inputs)
+    refuse_overwriting({"--chart": chart}, {"--json": json})
 
 
 def _check_mode(call: app.Call, targets: int) -> None:
@@ -209,38 +204,33 @@ def _rows(
 ) -> int:
     """Every combination, target by target; a failed one does not stop the others."""
     traced = call.flags.trace_only
-    targets = targets[:1] if traced else targets
     report = _Report(call)
-    total, started = len(targets) * len(settings.candidates), time.monotonic()
+    work = list(itertools.product(targets[:1] if traced else targets, settings.asked))
+    started = time.monotonic()
     residuals: dict[Candidate, dict[str, Any]] = {}
     child = None
-    try:
-        for target, candidate in itertools.product(targets, settings.candidates):
-            if child is None or child.target != target:
-                if child is not None:
-                    child.close()
-                child = Child(target, setup)
-                report.header["images"] = child.facts
+    with contextlib.ExitStack() as stack:
+        for done, (target, candidate) in enumerate(work):
             row = _row(candidate, None if traced else target.name)
-            done = len(report.rows)
-            left = (time.monotonic() - started) / max(done, 1) * (total - done)
+            left = (time.monotonic() - started) / max(done, 1) * (len(work) - done)
             eta = f", about {format_duration(left)} left" if done else ""
-            logging.info("row %d of %d%s: %s", done + 1, total, eta, settings_text(row))
-            fresh = candidate not in residuals
+            what = settings_text(row)
+            if child is None or child.target != target:
+                stack.close()
+                child = stack.enter_context(Child(target, setup))
+                report.header["images"] = child.facts
+            logging.info("row %d of %d%s: %s", done + 1, len(work), eta, what)
+            request = _request(settings, candidate, candidate not in residuals)
             try:
-                answer = child.ask(_request(settings, candidate, fresh, not traced))
+                answer = child.ask({**request, "compile": not traced})
             except CompilerFailedError as error:
                 report.add({**row, "error": str(error)})
-                child.close()
                 child = None
                 continue
             # Residuals are the same for every target.
             known = {key: answer[key] for key in answer if "residual" in key}
             report.add({**row, **answer, **residuals.setdefault(candidate, known)})
-    finally:
-        if child is not None:
-            child.close()
-    report.finish(_notes(report.rows))
+    report.finish()
     return 1 if any("error" in row for row in report.rows) else 0
 
 
@@ -253,37 +243,36 @@ def _budget(
 ) -> int:
     """The fastest settings that fit."""
     order = [
-        *sorted(settings.candidates, key=step_time),
+        *sorted(settings.asked, key=step_time),
         *sorted(settings.fallback, key=step_time),
     ]
-    traced: dict[Candidate, float] = {}
+    nodes, layers = call.config.space.num_nodes, call.config.search.layers
+    if call.config.space.name == "nasbench201":
+        # Three stages; half of the edges leave a cell's input.
+        nodes, layers = 5, 3 * layers
     batch = order[0].batch_size
+    traced: dict[Candidate, float] = {}
     with Child(target, setup) as child:
         report = _Report(call, images=child.facts, budget_bytes=budget)
 
         def residuals(candidate: Candidate) -> float:
             whole = dataclasses.replace(candidate, batch_size=batch, microbatches=1)
             if whole not in traced:
-                answer = child.ask(_request(settings, whole, True, False))
-                traced[whole] = answer["residual_bytes"]
+                request = {**_request(settings, whole, True), "compile": False}
+                traced[whole] = child.ask(request)["residual_bytes"]
             # Almost all of them are activations: so many for each image.
             return traced[whole] * candidate.batch_size / candidate.microbatches / batch
 
         def estimate(candidate: Candidate) -> float:
-            nodes, layers = call.config.space.num_nodes, call.config.search.layers
-            if call.config.space.name == "nasbench201":
-                # Three stages; half of the edges leave a cell's input.
-                nodes, layers = 5, 3 * layers
             share = recomputed_share(layers, nodes, candidate.remat)
-            again = share and share * residuals(
-                dataclasses.replace(candidate, remat="none")
-            )
-            return residuals(candidate) + again
+            stored = dataclasses.replace(candidate, remat="none")
+            return residuals(candidate) + (share and share * residuals(stored))
 
         def compiled(candidate: Candidate) -> MemoryUse:
             row = _row(candidate, target.name)
             logging.info("compiling %s", settings_text(row))
-            answer = child.ask(_request(settings, candidate, False, True))
+            request = _request(settings, candidate, False)
+            answer = child.ask({**request, "compile": True})
             if candidate in traced:
                 answer["residual_bytes"] = traced[candidate]
             report.add({**row, **answer})
@@ -303,64 +292,41 @@ def _budget(
                 f"{' '.join(overrides(call.config, least.candidate)) or 'the config'}; "
                 "allow more with --kept, --batch or --microbatches"
             ) from None
-        flags_to_paste = overrides(call.config, found.candidate)
-        note = (
-            f"fits {format_bytes(budget)} on {target.name} with "
-            f"{format_bytes(found.use.peak_bytes)} after {len(report.rows)} "
-            f"compilations, of {len(order)} combinations:"
-        )
-        paste = " ".join(flags_to_paste) or "the config as it is"
-        report.finish(
-            [*_notes(report.rows), note, paste],
-            chosen=report.rows[-1],
-            overrides=flags_to_paste,
-        )
+    paste = overrides(call.config, found.candidate)
+    report.finish(
+        f"fits {format_bytes(budget)} on {target.name} with "
+        f"{format_bytes(found.use.peak_bytes)} after {len(report.rows)} compilations, "
+        f"of {len(order)} combinations:",
+        " ".join(paste) or "the config as it is",
+        chosen=report.rows[-1],
+        overrides=paste,
+    )
     return 0
 
 
 def _row(candidate: Candidate, target: str | None) -> dict[str, Any]:
     """The settings of a row."""
-    row = {"target": target} if target is not None else {}
-    return {
-        **row,
-        "mask": candidate.mask,
-        "kept_fraction": candidate.kept,
-        "remat": candidate.remat,
-        "dtype": candidate.dtype,
-        "batch": candidate.batch_size,
-        "microbatches": candidate.microbatches,
-    }
+    names = {"kept": "kept_fraction", "batch_size": "batch"}
+    row = {names.get(k, k): v for k, v in dataclasses.asdict(candidate).items()}
+    return row if target is None else {"target": target, **row}
 
 
 def _request(
-    settings: Settings, candidate: Candidate, residuals: bool, compiled: bool
+    settings: Settings, candidate: Candidate, residuals: bool
 ) -> dict[str, Any]:
-    return {
-        "mask": settings.mask(candidate).to_dict(),
-        "remat": candidate.remat,
-        "dtype": candidate.dtype,
-        "batch_size": candidate.batch_size,
-        "microbatches": candidate.microbatches,
-        "residuals": residuals,
-        "compile": compiled,
-    }
+    """What a child is asked of a candidate, but for whether it compiles."""
+    search = dataclasses.asdict(candidate)
+    del search["kept"]
+    mask = settings.masks[candidate].to_dict()
+    return {**search, "mask": mask, "residuals": residuals}
 
 
-def _header(call: app.Call) -> dict[str, Any]:
-    """What all rows have in common."""
-    search = call.config.search
-    versions = {}
+def _versions() -> dict[str, str]:
+    found = {}
     for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "name": call.config.name,
-        "network": {"channels": search.channels, "layers": search.layers},
-        "mask_seed": call.config.seed,
-        "versions": versions,
-    }
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -54,19 +54,17 @@ def settings_text(row: Row) -> str:
     return ", ".join(parts)
 
 
-def result_text(row: Row) -> str:
+def row_text(row: Row) -> str:
     """What was found out about a row, on one line."""
     if "error" in row:
         return str(row["error"])
     parts = []
-    if "peak_bytes" in row:
-        parts.append(f"peak {format_bytes(row['peak_bytes'])}")
-        if row["refused"]:
-            parts.append("refused by the compiler: more than the device has")
-        else:
-            parts.append(f"temp {format_bytes(row['temp_bytes'])}")
-    if "residual_bytes" in row:
-        parts.append(f"residuals {format_bytes(row['residual_bytes'])}")
+    for name in ("peak", "temp", "residual"):
+        if f"{name}_bytes" in row:
+            plural = "s" * (name == "residual")
+            parts.append(f"{name}{plural} {format_bytes(row[f'{name}_bytes'])}")
+    if row.get("refused"):
+        parts.insert(1, "refused by the compiler: more than the device has")
     names = {"residual": "residuals traced", "trace": "traced", "compile": "compiled"}
     for name, verb in names.items():
         if f"{name}_seconds" in row:
@@ -77,21 +75,15 @@ def result_text(row: Row) -> str:
 def table(rows: Sequence[Row]) -> str:
     """All rows as aligned columns; bytes in MiB."""
     columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
-    cells = [[name for _, name, _ in columns]]
-    for row in rows:
-        values = [(row.get(key), shown) for key, _, shown in columns]
-        cells.append(["-" if v is None else shown(v) for v, shown in values])
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(
-            # Words to the left, numbers to the right.
-            cell.ljust(width)
-            if key in ("target", "mask", "remat", "dtype")
-            else cell.rjust(width)
-            for cell, width, (key, _, _) in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        for line in cells
-    )
+    lines = []
+    for key, name, shown in columns:
+        values = [row.get(key) for row in rows]
+        cells = [name, *("-" if v is None else shown(v) for v in values)]
+        width = max(map(len, cells))
+        # Words to the left, numbers to the right.
+        words = key in ("target", "mask", "remat", "dtype")
+        lines.append([c.ljust(width) if words else c.rjust(width) for c in cells])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*lines, strict=True))
 
 
 def draw_chart(rows: Sequence[Row], title: str, path: Path) -> None:
@@ -114,9 +106,9 @@ def draw_chart(rows: Sequence[Row], title: str, path: Path) -> None:
     whole = [row["peak_bytes" if compiled else "residual_bytes"] / _MIB for row in rows]
     # The parts of a refused program are not known.
     temp = [row.get("temp_bytes", 0) / _MIB for row in rows]
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "nas_jax"}
-    settings |= {"text.parse_math": False, "font.family": "DejaVu Sans"}
-    with matplotlib.rc_context({**settings, "font.size": 8.0}):
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "nas_jax", "font.size": 8.0}
+    style |= {"text.parse_math": False, "font.family": "DejaVu Sans"}
+    with matplotlib.rc_context(style):
         figure = Figure(figsize=(8.0, 1.5 + 0.3 * len(rows)), layout="constrained")
         axes = figure.subplots()
         places = range(len(rows))
@@ -125,27 +117,15 @@ def draw_chart(rows: Sequence[Row], title: str, path: Path) -> None:
         if any(temp):
             bars.insert(0, axes.barh(places, temp, color=_TEMP, height=0.7))
             names.insert(0, "temporaries: activations, gradients")
-        for place, value in zip(places, whole, strict=True):
-            axes.annotate(
-                _number(value),
-                (value, place),
-                (4, 0),
-                va="center",
-                textcoords="offset points",
-            )
+        axes.bar_label(bars[-1], [_number(value) for value in whole], padding=4)
         axes.set_yticks(places, labels)
         axes.invert_yaxis()
         axes.set_xlim(0, 1.12 * max(whole))
         axes.set_xlabel("peak, MiB" if compiled else "residuals, MiB")
         axes.spines[["top", "right"]].set_visible(False)
         figure.suptitle(f"{title}\n{', '.join(shared)}", fontsize=9)
-        figure.legend(
-            handles=bars,
-            labels=names,
-            frameon=False,
-            loc="outside lower center",
-            ncols=2,
-        )
+        place: Any = {"loc": "outside lower center", "ncols": 2}
+        figure.legend(handles=bars, labels=names, frameon=False, **place)
         temporary = path.with_name(f".{path.name}.tmp")
         kind = path.suffix.removeprefix(".")
         stable: Any = {"Date": None} if kind == "svg" else None

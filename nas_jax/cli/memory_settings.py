@@ -1,19 +1,14 @@
-"""What `nas-jax memory` is asked to compile: lists of settings, and masks.
-
-Nothing here loads JAX.
-"""
+"""What `nas-jax memory` is asked to compile: lists of settings, and masks."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nas_jax.config import ExperimentConfig
-from nas_jax.config_rules import DTYPES, REMATS, RULES
+from nas_jax.config import ExperimentConfig, OneOf, config_fields
 from nas_jax.errors import ConfigError
 from nas_jax.memory import Candidate
 from nas_jax.spaces import NONE, SpaceMask
@@ -24,25 +19,78 @@ MICROBATCHES = (1, 2, 4, 8)
 ALL, RANDOM = "all", "random"
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything to go through.
 
     Attributes:
-        masks: Masks by name and share that they keep of what the search starts from,
-            in the order asked for.
-        candidates: All combinations, masks first.
-        fallback: Those with stronger pruning than was asked for, which a budget search
-            turns to where nothing else fits.
+        masks: The mask of every candidate; masks in the order asked for go first.
+        asked: Candidates with the pruning that was asked for.
+        fallback: Those with stronger pruning, which a budget search turns to where
+            nothing else fits.
     """
 
-    masks: dict[tuple[str, float], SpaceMask]
-    candidates: tuple[Candidate, ...]
-    fallback: tuple[Candidate, ...]
+    masks: dict[Candidate, SpaceMask]
+    asked: list[Candidate]
+    fallback: list[Candidate]
 
-    def mask(self, candidate: Candidate) -> SpaceMask:
-        """The mask of a candidate."""
-        return self.masks[candidate.mask, candidate.kept]
+
+def read_settings(
+    config: ExperimentConfig, start: SpaceMask, flags: Any, budget: bool
+) -> Settings:
+    """All combinations that the flags ask for; what they leave out is the config's.
+
+    Args:
+        config: The experiment.
+        start: What its search starts from.
+        flags: Values of the flags kept, mask, remat, dtype, batch and microbatches.
+        budget: Whether settings that need less memory are wanted too.
+
+    Raises:
+        NasJaxError: A value is not allowed, or a mask cannot be used.
+    """
+
+    def listed(name: str, kind: type, wide: Sequence[Any]) -> Sequence[Any]:
+        given = _values(getattr(flags, name.removesuffix("_size")), name, kind)
+        return given or (wide if budget else [getattr(config.search, name)])
+
+    masks, asked = _masks(config, start, flags, budget)
+    grid = itertools.product(
+        masks.items(),
+        listed("remat", str, _all("remat")),
+        listed("dtype", str, _all("dtype")),
+        listed("batch_size", int, [config.search.batch_size]),
+        listed("microbatches", int, MICROBATCHES),
+    )
+    found = Settings({}, [], [])
+    for ((name, kept), mask), remat, dtype, batch, parts in grid:
+        if batch % parts:
+            # A budget search's own list is cut to what divides the batch.
+            if budget and not flags.microbatches:
+                continue
+            raise ConfigError(
+                f"{parts} microbatches do not divide a batch of {batch}; change "
+                "--microbatches or --batch"
+            )
+        candidate = Candidate(name, kept, remat, dtype, batch, parts)
+        found.masks[candidate] = mask
+        (found.asked if (name, kept) in asked else found.fallback).append(candidate)
+    return found
+
+
+def overrides(config: ExperimentConfig, candidate: Candidate) -> list[str]:
+    """The flags that make a config the candidate's."""
+    search = config.search
+    names = ("remat", "dtype", "batch_size", "microbatches")
+    wanted: list[tuple[str, Any, Any]] = [
+        (f"search.{name}", getattr(search, name), getattr(candidate, name))
+        for name in names
+    ]
+    if candidate.mask in (ALL, RANDOM):
+        level = round(1 - candidate.kept, 6)
+        wanted.append(("prune.level", config.prune.level, level))
+    else:
+        wanted.append(("space.mask", config.space.mask, candidate.mask))
+    return [f"--config.{path}={new}" for path, old, new in wanted if old != new]
 
 
 def random_mask(start: SpaceMask, kept: float, seed: int) -> SpaceMask:
@@ -83,85 +131,25 @@ def random_mask(start: SpaceMask, kept: float, seed: int) -> SpaceMask:
     return start.drop(order[:count])
 
 
-def read_settings(
-    config: ExperimentConfig, start: SpaceMask, flags: Any, budget: bool
-) -> Settings:
-    """All combinations that the flags ask for; what they leave out is the config's.
-
-    Args:
-        config: The experiment.
-        start: What its search starts from.
-        flags: Values of the flags kept, mask, remat, dtype, batch and microbatches.
-        budget: Whether settings that need less memory are wanted too.
-
-    Raises:
-        NasJaxError: A value is not allowed, or a mask cannot be used.
-    """
-    search = config.search
-    masks, asked = _masks(config, start, flags, budget)
-    remats = _values(flags.remat, "remat", str)
-    remats = remats or list(REMATS if budget else [search.remat])
-    dtypes = _values(flags.dtype, "dtype", str)
-    dtypes = dtypes or list(DTYPES if budget else [search.dtype])
-    batches = _values(flags.batch, "batch_size", int) or [search.batch_size]
-    parts = _values(flags.microbatches, "microbatches", int)
-    parts = parts or list(MICROBATCHES if budget else [search.microbatches])
-    candidates = [
-        Candidate(name, kept, remat, dtype, batch, part)
-        for (name, kept), remat, dtype, batch, part in itertools.product(
-            masks, remats, dtypes, batches, parts
-        )
-        # A budget search's own list is cut to what divides the batch.
-        if batch % part == 0 or flags.microbatches
-    ]
-    for candidate in candidates:
-        if candidate.batch_size % candidate.microbatches:
-            raise ConfigError(
-                f"{candidate.microbatches} microbatches do not divide a batch of "
-                f"{candidate.batch_size}; change --microbatches or --batch"
-            )
-    wanted = tuple(c for c in candidates if (c.mask, c.kept) in asked)
-    fallback = tuple(c for c in candidates if (c.mask, c.kept) not in asked)
-    return Settings(masks, wanted, fallback)
-
-
-def overrides(config: ExperimentConfig, candidate: Candidate) -> list[str]:
-    """The flags that make a config the candidate's."""
-    search = config.search
-    wanted: list[tuple[str, Any, Any]] = [
-        ("search.remat", search.remat, candidate.remat),
-        ("search.dtype", search.dtype, candidate.dtype),
-        ("search.batch_size", search.batch_size, candidate.batch_size),
-        ("search.microbatches", search.microbatches, candidate.microbatches),
-    ]
-    if candidate.mask in (ALL, RANDOM):
-        level = round(1 - candidate.kept, 6)
-        wanted.append(("prune.level", config.prune.level, level))
-    else:
-        wanted.append(("space.mask", config.space.mask, candidate.mask))
-    return [f"--config.{path}={new}" for path, old, new in wanted if old != new]
-
-
 def _masks(
     config: ExperimentConfig, start: SpaceMask, flags: Any, budget: bool
 ) -> tuple[dict[tuple[str, float], SpaceMask], set[tuple[str, float]]]:
     """Masks by name and kept share, and which of them were asked for."""
     kept = _values(flags.kept, "kept", float)
     files = flags.mask or []
+    pruned = 1 - config.prune.level
     more: list[float] = []
     if not kept and not files:
         if config.space.mask:
             files = [config.space.mask]
         elif budget:
-            kept = [1 - config.prune.level]
-            more = [share * kept[0] for share in STRONGER]
+            kept, more = [pruned], [share * pruned for share in STRONGER]
         else:
-            kept = [1.0, 1 - config.prune.level]
+            kept = [1.0, pruned]
     masks = {}
     for share in kept:
         mask = random_mask(start, share, config.seed)
-        name = ALL if mask == start else RANDOM
-        masks[name, mask.fraction_of(start)] = mask
+        masks[ALL if mask == start else RANDOM, mask.fraction_of(start)] = mask
     for file in files:
         mask = start & SpaceMask.load(start.space, file)
         masks[file, mask.fraction_of(start)] = mask
@@ -177,18 +165,22 @@ def _masks(
 
 def _values(texts: Sequence[str] | None, name: str, kind: type) -> list[Any]:
     """The parsed values of a flag that lists them; each obeys the config's rule."""
+    flag = name.removesuffix("_size")
+    field = config_fields().get(f"search.{name}")
+    rule = field and field.rule
     values = []
     for text in texts or ():
         try:
             value = kind(text)
         except ValueError:
-            raise ConfigError(f"--{_flag(name)}: {text!r} is no number") from None
-        rule = RULES.get(f"search.{name}") or RULES.get(name)
+            raise ConfigError(f"--{flag}: {text!r} is no number") from None
         if rule and not rule.holds(value):
-            raise ConfigError(f"--{_flag(name)} is {text!r}: it must be {rule.allowed}")
+            raise ConfigError(f"--{flag} is {text!r}: it must be {rule.allowed}")
         values.append(value)
     return list(dict.fromkeys(values))
 
 
-def _flag(name: str) -> str:
-    return name.removesuffix("_size")
+def _all(name: str) -> list[str]:
+    """All values of a field of the search that has one of several names."""
+    rule = config_fields()[f"search.{name}"].rule
+    return list(rule.titles) if isinstance(rule, OneOf) else []

@@ -71,14 +71,14 @@ def normalize(
     Args:
       images_uint8: uint8 `[B, H, W, C]`.
       mean: C channel means in units of [0, 1].
-      std: C channel deviations in units of [0, 1].
+      std: C channel deviations, likewise.
 
     Returns:
       float32 `[B, H, W, C]`: (x / 255 - mean) / std.
 
     Raises:
       DataError: the images are not a uint8 batch, or mean or std has not C values in
-        units of [0, 1], where they are known: nothing is known of a traced one.
+        [0, 1]; of traced ones, values are not known.
     """
     _check_batch(images_uint8)
     if images_uint8.dtype != jnp.uint8:
@@ -96,14 +96,8 @@ def normalize(
 def random_crop(key: jax.Array, images: Images, padding: int) -> jax.Array:
     """Pads each image with zeros, then cuts its old size out at a random place.
 
-    Args:
-      key: a PRNG key.
-      images: `[B, H, W, C]`, any dtype.
-      padding: rows and columns of zeros on each side; every image is moved by
-        -padding to padding pixels, all equally likely, in both directions.
-
-    Returns:
-      The moved images, same shape and dtype.
+    Every image `[B, H, W, C]` is moved by -padding to padding pixels in either
+    direction, all equally likely. Shape and dtype stay.
 
     Raises:
       DataError: the images are not a batch or the padding is negative.
@@ -123,14 +117,7 @@ def random_crop(key: jax.Array, images: Images, padding: int) -> jax.Array:
 
 
 def random_flip(key: jax.Array, images: Images) -> jax.Array:
-    """Mirrors each image left to right with probability 1/2.
-
-    Args:
-      key: a PRNG key.
-      images: `[B, H, W, C]`, any dtype.
-
-    Returns:
-      Same shape and dtype.
+    """Mirrors each image `[B, H, W, C]` left to right with probability 1/2.
 
     Raises:
       DataError: the images are not a batch.
@@ -141,19 +128,12 @@ def random_flip(key: jax.Array, images: Images) -> jax.Array:
 
 
 def cutout(key: jax.Array, images: Images, length: int) -> jax.Array:
-    """Sets a square at a random place of each image to zero.
+    """Sets a square at a random place of each image `[B, H, W, C]` to zero.
 
     Cutout (arXiv 1708.04552) as in the code of DARTS, cnn/utils.py: the centre is any
     pixel, so that the square may lie partly outside. It covers rows
-    `centre - length // 2` up to, and without, `centre - length // 2 + length`.
-
-    Args:
-      key: a PRNG key.
-      images: `[B, H, W, C]`, any dtype; normalised, so that zero is the mean.
-      length: side of the square in pixels, at least 0.
-
-    Returns:
-      Same shape and dtype.
+    `centre - length // 2` up to, and without, `centre - length // 2 + length`. Images
+    are normalised, so that zero is their mean.
 
     Raises:
       DataError: the images are not a batch or the length is negative.
@@ -162,18 +142,16 @@ def cutout(key: jax.Array, images: Images, length: int) -> jax.Array:
     if length < 0:
         raise DataError(f"cutout_length={length}: it must be at least 0.")
     batch_size, height, width, _ = images.shape
+
+    def covered(key: jax.Array, size: int) -> jax.Array:
+        starts = jax.random.randint(key, (batch_size, 1), 0, size) - length // 2
+        positions = jnp.arange(size, dtype=starts.dtype)[None, :]
+        return (positions >= starts) & (positions < starts + length)
+
     row_key, column_key = jax.random.split(key)
-    rows = _in_interval(row_key, batch_size, height, length)
-    columns = _in_interval(column_key, batch_size, width, length)
+    rows, columns = covered(row_key, height), covered(column_key, width)
     hole = rows[:, :, None, None] & columns[:, None, :, None]
     return jnp.where(hole, jnp.zeros((), images.dtype), images)
-
-
-def _in_interval(key: jax.Array, batch_size: int, size: int, length: int) -> jax.Array:
-    """Boolean `[B, size]`: which positions a random interval covers."""
-    starts = jax.random.randint(key, (batch_size, 1), 0, size) - length // 2
-    positions = jnp.arange(size, dtype=starts.dtype)[None, :]
-    return (positions >= starts) & (positions < starts + length)
 
 
 def _check_batch(images: Images) -> None:
@@ -181,16 +159,6 @@ def _check_batch(images: Images) -> None:
         raise DataError(
             f"images have shape {images.shape}; augmentation needs a batch "
             "[B, H, W, C]. Add the missing axes, such as images[None]."
-        )
-
-
-def _check_units(name: str, values: np.ndarray) -> None:
-    # A deviation of 0 divides by it.
-    if not ((values >= 0) & (values <= 1) & ((values > 0) | (name != "std"))).all():
-        raise DataError(
-            f"{name} is {values.tolist()}; it must lie in [0, 1], the units of images "
-            f"divided by 255{', and above 0' if name == 'std' else ''}: divide values "
-            "in units of bytes by 255."
         )
 
 
@@ -203,5 +171,12 @@ def _channel_values(name: str, values: ChannelValues, num_channels: int) -> jax.
         )
     parts = values if isinstance(values, Sequence) else (values,)
     if not any(isinstance(part, jax.core.Tracer) for part in parts):
-        _check_units(name, np.asarray(values))
+        known = np.asarray(values)
+        # A deviation of 0 divides by it.
+        if not ((known >= 0) & (known <= 1) & ((known > 0) | (name != "std"))).all():
+            raise DataError(
+                f"{name} is {known.tolist()}; it must lie in [0, 1], the units of "
+                f"images divided by 255{', and above 0' if name == 'std' else ''}: "
+                "divide values in units of bytes by 255."
+            )
     return array.reshape(1, 1, 1, num_channels)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,6 +139,15 @@ class Dataset:
         )
 
 
+def content_sha256(dataset: Dataset) -> str:
+    """SHA-256 of all images and labels, in their order, in hexadecimal."""
+    hashed = hashlib.sha256()
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        hashed.update(f"{array.dtype}{array.shape}".encode())
+        hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()
+
+
 def channel_statistics(
     images: np.ndarray,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -207,14 +217,13 @@ def _dtype_remedy(images: np.ndarray) -> str:
     if images.dtype.kind == "f" and images.size:
         low, high = float(images.min()), float(images.max())
         if 0.0 <= low and high <= 1.0:
-            return (
-                f"The values lie in [{low:g}, {high:g}]: save "
-                "np.round(x * 255).astype(np.uint8)."
+            remedy = "save np.round(x * 255).astype(np.uint8)."
+        else:
+            remedy = (
+                "undo any normalisation and save the original bytes with "
+                "x.astype(np.uint8)."
             )
-        return (
-            f"The values lie in [{low:g}, {high:g}]: undo any normalisation and save "
-            "the original bytes with x.astype(np.uint8)."
-        )
+        return f"The values lie in [{low:g}, {high:g}]: {remedy}"
     if images.dtype.kind in "iu":
         return "If the values lie in 0 to 255, save x.astype(np.uint8)."
     return "Stack the images into one array: np.stack(list(x)).astype(np.uint8)."

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from nas_jax.data.copies import all_equal
 from nas_jax.data.dataset import Dataset
+from nas_jax.data.sources import register_source
 from nas_jax.data.split import stratified_split
 from nas_jax.errors import DataError
 from nas_jax.paths import local_path
@@ -103,8 +104,7 @@ def _has_folders(folder: Path) -> bool:
 
 
 def _entries(folder: Path) -> list[Path]:
-    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted(entries, key=lambda entry: entry.name)
+    return sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
 
 
 def _class_files(folder: Path, at_least: int) -> _ClassFiles:
@@ -255,3 +255,11 @@ def _opened(file: Path) -> Iterator[Image.Image]:
             f"is damaged, cut off or none of {', '.join(_FORMATS)}: replace or remove "
             "it."
         ) from error
+
+
+register_source(
+    "folder",
+    load_folder,
+    title="image files, a folder for each class; image_size resizes them",
+    needs={"path": "the path of a folder of images"},
+)

@@ -14,10 +14,10 @@ from nas_jax.errors import DataError
 def check_labels(
     value: Any, what: str, num_images: int | None = None, images: str = "the images"
 ) -> np.ndarray:
-    """Labels as `[N]` integers that are not negative.
+    """Labels as `[N]` integers that are not negative, of integers `[N]` or `[N, 1]`.
 
     Args:
-      value: integers `[N]` or `[N, 1]`.
+      value: what should be labels.
       what: what to call them in an error.
       num_images: how many there must be; None for any number.
       images: what to call what they are of.
@@ -59,13 +59,8 @@ def check_batch_labels(labels: Any, images: int, num_classes: int) -> None:
 
     Under a trace only shape and type are.
 
-    Args:
-      labels: must be `[B]`, integers from 0 to `num_classes - 1`.
-      images: B.
-      num_classes: the number of classes of the network.
-
     Raises:
-      DataError: they are of another shape, type or class.
+      DataError: they are not `[images]` integers from 0 to `num_classes - 1`.
     """
     if np.shape(labels) != (images,):
         raise DataError(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nas_jax.data.dataset import Dataset
+from nas_jax.data.sources import register_source
 from nas_jax.errors import DataError
 from nas_jax.paths import local_path
 
@@ -98,3 +99,11 @@ def _class_names(classes: np.ndarray, file: Path) -> list[str]:
     if classes.dtype.kind == "S":
         return [name.decode("utf-8", "replace") for name in classes.tolist()]
     return [str(name) for name in classes]
+
+
+register_source(
+    "npz",
+    load_npz,
+    title="arrays of one .npz file",
+    needs={"path": "the path of an .npz file"},
+)

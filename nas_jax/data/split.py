@@ -25,7 +25,7 @@ def stratified_split(
 
     Args:
       labels: integers `[N]`, classes 0 to K-1.
-      test_fraction: share of the examples to test on, between 0 and 1.
+      test_fraction: between 0 and 1.
       seed: an integer of at least 0.
 
     Returns:
@@ -55,10 +55,10 @@ def stratified_split(
     is_test = np.zeros(len(labels), bool)
     for label, count in enumerate(num_test):
         is_test[rng.permutation(np.flatnonzero(labels == label))[:count]] = True
-    return (
-        np.flatnonzero(~is_test).astype(np.int32),
-        np.flatnonzero(is_test).astype(np.int32),
+    train, test = (
+        np.flatnonzero(part).astype(np.int32) for part in (~is_test, is_test)
     )
+    return train, test
 
 
 def bilevel_split(
@@ -69,11 +69,6 @@ def bilevel_split(
 
     DARTS (arXiv 1806.09055, section 3.1) holds out half of the training data. The
     first floor(train_fraction * N) of a shuffled list of indices are for the weights.
-
-    Args:
-      num_examples: N, the size of the training set.
-      train_fraction: share of the examples for the weights, between 0 and 1.
-      seed: an integer of at least 0.
 
     Returns:
       int32 indices for the weights and for the alphas. None is in both.
@@ -117,7 +112,7 @@ def epoch_order(
       seed: an integer of at least 0.
       epoch: number of the epoch, from 0.
       indices: integers `[N]`, the examples to draw from, each once.
-      batch_size: B, at least 1.
+      batch_size: B.
       stream: another stream gives an independent order of the same epoch.
 
     Returns:
@@ -147,12 +142,7 @@ def bilevel_epoch_order(
     all their examples are used equally often however long the two parts are. (The
     code of DARTS draws `next(iter(valid_queue))`, a fresh random batch each step.)
 
-    Args:
-      seed: an integer of at least 0.
-      epoch: number of the epoch, from 0.
-      weight_indices: integers, as `bilevel_split` returns them.
-      alpha_indices: integers, as `bilevel_split` returns them.
-      batch_size: B, for both.
+    Indices are those of `bilevel_split`; see `epoch_order`.
 
     Returns:
       Two int32 arrays `[S, B]`, with S = len(weight_indices) // B.
@@ -177,11 +167,7 @@ def bilevel_epoch_order(
 
 
 def check_indices(values: np.ndarray, num_examples: int | None = None) -> np.ndarray:
-    """Indices of examples: integers `[N]`, each once, from 0.
-
-    Args:
-      values: what should be indices.
-      num_examples: how many examples there are; None where that is not known.
+    """Indices of examples: integers `[N]`, each once, from 0 to below num_examples.
 
     Raises:
       DataError: they are something else, such as a mask or labels, or out of range.

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from nas_jax.data.dataset import Dataset
+from nas_jax.data.sources import register_source
 from nas_jax.errors import DataError
 
 _TEST_SPLITS = ("test", "validation")
 
 
-def load_tfds(name: str, data_dir: str = "") -> Dataset:
+def load_tfds(name: str, path: str = "") -> Dataset:
     """Loads an image classification data set that tfds has prepared on this disk.
 
     It is read through the random access of `tfds.data_source`, which needs no
@@ -21,7 +22,7 @@ def load_tfds(name: str, data_dir: str = "") -> Dataset:
 
     Args:
       name: the tfds name, such as "cifar10" or "cifar10:3.0.2".
-      data_dir: folder that holds the prepared data sets; the default of tfds if "".
+      path: folder that holds the prepared data sets; the default of tfds if "".
 
     Raises:
       DataError: tfds is not installed, or the data set is not prepared, cannot be
@@ -38,7 +39,7 @@ def load_tfds(name: str, data_dir: str = "") -> Dataset:
     # tfds raises a type of its own for each of many causes; its messages can list all
     # its data sets, hence only the first line is shown.
     try:
-        builder = tfds.builder(name, data_dir=data_dir or None)
+        builder = tfds.builder(name, data_dir=path or None)
         is_prepared = builder.data_path.exists()
         splits = sorted(builder.info.splits) if is_prepared else []
         features = builder.info.features
@@ -111,3 +112,11 @@ def _stack(
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"
+
+
+register_source(
+    "tfds",
+    load_tfds,
+    title="a data set that TensorFlow Datasets prepared; path is its data_dir",
+    needs={"name": "the name of a tfds data set, such as 'cifar10'"},
+)

@@ -1,6 +1,9 @@
 """How it is computed: operations, cells, supernet and discrete network. Flax linen."""
 
+import typing
+
 from nas_jax.networks.backbone import check_image, reduction_layers
+from nas_jax.networks.cell import Remat
 from nas_jax.networks.darts_family import DartsFamily, darts_codes
 from nas_jax.networks.depthwise import depthwise_conv
 from nas_jax.networks.derived import DerivedNetwork
@@ -25,14 +28,22 @@ from nas_jax.networks.registry import (
 )
 from nas_jax.networks.supernet import (
     ArchWeights,
+    Dtype,
     Supernet,
     init_alphas,
     mixture_weights,
     zero_alphas,
 )
 
+REMATS: tuple[str, ...] = typing.get_args(Remat)
+"""What a backward pass may compute again, see `Supernet`."""
+DTYPES: tuple[str, ...] = typing.get_args(Dtype)
+"""What convolutions may compute in."""
+
 __all__ = [
+    "DTYPES",
     "NETWORK_OPS",
+    "REMATS",
     "AnyNetwork",
     "AnySupernet",
     "ArchWeights",

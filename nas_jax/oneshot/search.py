@@ -12,7 +12,7 @@ import numpy as np
 from nas_jax.data import bilevel_epoch_order
 from nas_jax.data.split import check_indices
 from nas_jax.memory import MemoryUse
-from nas_jax.oneshot.first_order import OneShotAlgorithm, SearchState
+from nas_jax.oneshot.algorithm import OneShotAlgorithm, SearchState
 from nas_jax.spaces import Genotype
 from nas_jax.training.batches import Augment, DeviceImages
 from nas_jax.training.loop import OnStep, run_epochs
@@ -91,11 +91,13 @@ def lower_step(
         valid: jax.Array,
         key: jax.Array,
     ) -> tuple[SearchState, dict[str, jax.Array]]:
-        keys = jax.random.split(jax.random.fold_in(key, state.step))
+        key = jax.random.fold_in(key, state.step)
+        keys = jax.random.split(key)
         return algorithm.step(
             state,
             data.batch(train, keys[0], augment),
             data.batch(valid, keys[1], augment),
+            jax.random.fold_in(key, 2),
         )
 
     key = jax.eval_shape(lambda: jax.random.key(0))

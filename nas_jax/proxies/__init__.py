@@ -37,7 +37,13 @@ from nas_jax.proxies.nngp import (
     nngp_mean,
 )
 from nas_jax.proxies.ntk import ntk_cond, ntk_eigen
-from nas_jax.proxies.proxy import Proxy, get_proxy, list_proxies, register_proxy
+from nas_jax.proxies.proxy import (
+    Proxy,
+    get_proxy,
+    list_proxies,
+    register_proxy,
+    registered,
+)
 from nas_jax.proxies.regions import linear_regions_proxy
 from nas_jax.proxies.size import flops, l2_norm, params, sep_convs
 from nas_jax.proxies.synflow import logsynflow, synflow
@@ -78,6 +84,7 @@ __all__ = [
     "plain",
     "rank_sum",
     "register_proxy",
+    "registered",
     "sep_convs",
     "snip",
     "synflow",

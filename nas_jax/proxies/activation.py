@@ -10,7 +10,7 @@ from jax import lax
 
 from nas_jax.errors import ConfigError
 from nas_jax.proxies.network import Batch, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy, require
+from nas_jax.proxies.proxy import registered, require
 
 
 def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
@@ -57,6 +57,14 @@ def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
     return kernel
 
 
+@registered(
+    title="NWOT",
+    cost="1 forward pass",
+    reference="arXiv 2006.04647, equations 2 and 3",
+    needs=("relu_inputs",),
+    intermediate="observed",
+    compares_images=True,
+)
 def nwot(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """log |det K| of the kernel of activation patterns, summed over all ReLUs.
 
@@ -82,20 +90,3 @@ def nwot(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     # Rounding leaves some -40 of a determinant that is 0.
     agree = jnp.sum(kernel == kernel[0, 0]) > kernel.shape[0]
     return jnp.where(agree, -jnp.inf, log_det + kernel.shape[0] * jnp.log(scale))
-
-
-NWOT = register_proxy(
-    Proxy(
-        "nwot",
-        nwot,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 2006.04647, equations 2 and 3",
-        needs=("relu_inputs",),
-        intermediate="observed",
-        compares_images=True,
-    )
-)

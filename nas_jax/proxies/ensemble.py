@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from nas_jax.errors import ConfigError
 from nas_jax.proxies.proxy import get_proxy
+from nas_jax.tabular.ranks import average_ranks
 
 Scores = Mapping[str, ArrayLike]
 
@@ -29,12 +30,8 @@ def rank_sum(scores: Scores) -> np.ndarray:
             differ in length.
     """
     values, complete = _oriented(scores)
-    total = np.zeros(complete.sum())
-    for column in values[complete].T:
-        _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
-        last = np.cumsum(counts)
-        total += (last - (counts - 1) / 2)[inverse]
-    return _spread(total, complete)
+    ranks = [average_ranks(column) for column in values[complete].T]
+    return _spread(np.sum(ranks, axis=0), complete)
 
 
 def z_score_sum(scores: Scores) -> np.ndarray:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from nas_jax.proxies.gradient import cross_entropy
 from nas_jax.proxies.network import Batch, Gate, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy, require
+from nas_jax.proxies.proxy import registered, require
 
 
 def fisher_of_gates(gates: list[Gate], gradients: list[jax.Array]) -> jax.Array:
@@ -30,6 +30,15 @@ def fisher_of_gates(gates: list[Gate], gradients: list[jax.Array]) -> jax.Array:
     return total
 
 
+@registered(
+    title="Fisher",
+    cost="1 forward and backward pass",
+    needs_labels=True,
+    needs_gradient=True,
+    reference="arXiv 1801.05787; arXiv 1906.04113; arXiv 2101.08134, equation 2",
+    needs=("channels", "logits"),
+    intermediate="channel_gradient",
+)
 def fisher(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum over layers and channels of fan_in * |1/2 mean_n (sum_hw a dL/da)^2|.
 
@@ -58,19 +67,3 @@ def fisher(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
 
     gradients, gates = jax.grad(loss, has_aux=True)(ones)
     return fisher_of_gates(gates, gradients)
-
-
-FISHER = register_proxy(
-    Proxy(
-        "fisher",
-        fisher,
-        higher_is_better=True,
-        needs_labels=True,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 1801.05787; arXiv 1906.04113; arXiv 2101.08134, equation 2",
-        needs=("channels", "logits"),
-        intermediate="channel_gradient",
-    )
-)

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 from nas_jax.data.labels import check_batch_labels
 from nas_jax.proxies.layerwise import only_kernels, sum_over_weights
 from nas_jax.proxies.network import Batch, Params, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy
+from nas_jax.proxies.proxy import Facts, registered
+
+_LOSS: Facts = {
+    "cost": "1 forward and backward pass",
+    "needs_labels": True,
+    "needs_gradient": True,
+    "intermediate": "loss_gradient",
+}
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -37,6 +44,7 @@ def loss_gradient(network: ScoredNetwork, batch: Batch) -> Params:
     )
 
 
+@registered(title="gradient norm", reference="arXiv 2101.08134, section 3.1", **_LOSS)
 def grad_norm(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum_l ||dL/dW_l||_2: the sum of the layers' norms, not the global norm.
 
@@ -47,6 +55,11 @@ def grad_norm(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
     return sum_over_weights(jnp.square, jnp.sqrt, network.live, gradient)
 
 
+@registered(
+    title="SNIP",
+    reference="arXiv 1810.02340, equation 4; arXiv 2101.08134, equation 1",
+    **_LOSS,
+)
 def snip(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum |dL/dW * W| over all weights.
 
@@ -60,6 +73,12 @@ def snip(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     )
 
 
+@registered(
+    title="plain",
+    higher_is_better=False,
+    reference="Mozer and Smolensky 1989; arXiv 2210.03230",
+    **_LOSS,
+)
 def plain(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum dL/dW * W over all weights, with its sign.
 
@@ -76,6 +95,14 @@ def plain(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     )
 
 
+@registered(
+    title="GraSP",
+    cost="3 forward and backward passes",
+    needs_labels=True,
+    needs_gradient=True,
+    reference="arXiv 2002.07376, S(-theta); arXiv 2101.08134, equation 1",
+    intermediate="loss_gradient",
+)
 def grasp(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum -W * (H g) over all weights, with the gradient g and the Hessian H.
 
@@ -100,57 +127,3 @@ def grasp(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return sum_over_weights(
         lambda w, hg: -w * hg, lambda s: s, network.live, network.params, product
     )
-
-
-GRAD_NORM = register_proxy(
-    Proxy(
-        "grad_norm",
-        grad_norm,
-        higher_is_better=True,
-        needs_labels=True,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 2101.08134, section 3.1",
-        intermediate="loss_gradient",
-    )
-)
-SNIP = register_proxy(
-    Proxy(
-        "snip",
-        snip,
-        higher_is_better=True,
-        needs_labels=True,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 1810.02340, equation 4; arXiv 2101.08134, equation 1",
-        intermediate="loss_gradient",
-    )
-)
-PLAIN = register_proxy(
-    Proxy(
-        "plain",
-        plain,
-        higher_is_better=False,
-        needs_labels=True,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="Mozer and Smolensky 1989; arXiv 2210.03230",
-        intermediate="loss_gradient",
-    )
-)
-GRASP = register_proxy(
-    Proxy(
-        "grasp",
-        grasp,
-        higher_is_better=True,
-        needs_labels=True,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 2002.07376, S(-theta); arXiv 2101.08134, equation 1",
-        intermediate="loss_gradient",
-    )
-)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nas_jax.data.labels import check_batch_labels
 from nas_jax.proxies.network import Batch, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy
+from nas_jax.proxies.proxy import Facts, registered
 from nas_jax.proxies.spectrum import (
     centred,
     correlation,
@@ -24,6 +24,13 @@ EPE_EPSILON = 1e-5
 
 EPE_CLASSES = 100
 """More classes than this are compared in pairs (the same paper)."""
+
+_JACOBIAN: Facts = {
+    "cost": "1 forward and 2 backward passes",
+    "needs_gradient": True,
+    "intermediate": "input_gradient",
+    "compares_images": True,
+}
 
 
 def input_gradient(network: ScoredNetwork, batch: Batch) -> jax.Array:
@@ -52,6 +59,11 @@ def input_gradient(network: ScoredNetwork, batch: Batch) -> jax.Array:
     return network.shared("input_gradient", batch, compute)
 
 
+@registered(
+    title="Jacobian covariance",
+    reference="arXiv 2006.04647v1, score of the correlation matrix",
+    **_JACOBIAN,
+)
 def jacov(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """-sum [log(lambda + k) + 1 / (lambda + k)] of the Jacobians' correlation matrix.
 
@@ -100,6 +112,12 @@ def per_class_score(
     return jnp.sum(gaps) / jnp.sum(seen)
 
 
+@registered(
+    title="EPE-NAS",
+    needs_labels=True,
+    reference="arXiv 2102.08099, section 3",
+    **_JACOBIAN,
+)
 def epe_nas(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """How much the Jacobians of one class's images correlate, over all classes.
 
@@ -112,33 +130,3 @@ def epe_nas(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
         lambda: network.logits(network.params, batch.images, norm="batch")
     ).shape
     return per_class_score(correlations, batch.labels, shape[-1])
-
-
-JACOV = register_proxy(
-    Proxy(
-        "jacov",
-        jacov,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 2006.04647v1, score of the correlation matrix",
-        intermediate="input_gradient",
-        compares_images=True,
-    )
-)
-EPE_NAS = register_proxy(
-    Proxy(
-        "epe_nas",
-        epe_nas,
-        higher_is_better=True,
-        needs_labels=True,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 2102.08099, section 3",
-        intermediate="input_gradient",
-        compares_images=True,
-    )
-)

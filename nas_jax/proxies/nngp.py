@@ -7,14 +7,12 @@ whose metrics these are (lib/procedures/{nngp,common_methods}.py).
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
 from nas_jax.data.labels import check_batch_labels
 from nas_jax.proxies.network import Batch, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy, require
+from nas_jax.proxies.proxy import Facts, registered, require
 from nas_jax.proxies.spectrum import (
     condition_number,
     correlation,
@@ -25,6 +23,7 @@ from nas_jax.proxies.spectrum import (
 
 NNGP_EPSILON = 1.0
 """k of the eigenvalue score (ETE-NAS, common_methods.py)."""
+_KERNEL: Facts = {"cost": "1 forward pass", "compares_images": True}
 
 
 def batch_logits(network: ScoredNetwork, batch: Batch) -> jax.Array:
@@ -36,6 +35,12 @@ def batch_logits(network: ScoredNetwork, batch: Batch) -> jax.Array:
     )
 
 
+@registered(
+    title="NNGP, Frobenius norm",
+    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
+    intermediate="logits",
+    **_KERNEL,
+)
 def nngp_frobenius(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """||K||_F of the images' correlation K over the logits.
 
@@ -46,6 +51,12 @@ def nngp_frobenius(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.
     return jnp.linalg.norm(correlation(batch_logits(network, batch)))
 
 
+@registered(
+    title="NNGP, mean",
+    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
+    intermediate="logits",
+    **_KERNEL,
+)
 def nngp_mean(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Mean entry of the images' correlation K over the logits.
 
@@ -55,6 +66,13 @@ def nngp_mean(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
     return jnp.mean(correlation(batch_logits(network, batch)))
 
 
+@registered(
+    title="NNGP, eigenvalue score",
+    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
+    needs=("features",),
+    intermediate="observed",
+    **_KERNEL,
+)
 def nngp_eigen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """-sum [log(lambda + 1) + 1 / (lambda + 1)] of K = features features^T.
 
@@ -68,6 +86,12 @@ def nngp_eigen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Arra
     return eigenvalue_score(gram_eigenvalues(features), NNGP_EPSILON)
 
 
+@registered(
+    title="NNGP, condition number",
+    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
+    intermediate="logits",
+    **_KERNEL,
+)
 def nngp_cond(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Condition number lambda_max / lambda_min of K = logits logits^T.
 
@@ -92,6 +116,14 @@ def label_alignment(kernel: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.sum(kernel * agree) / (jnp.linalg.norm(kernel) * jnp.linalg.norm(agree))
 
 
+@registered(
+    title="NNGP, label alignment",
+    reference="ETE-NAS (ICASSP 2023); arXiv 2203.14577, label-gradient alignment",
+    higher_is_better=False,
+    needs_labels=True,
+    intermediate="logits",
+    **_KERNEL,
+)
 def nngp_lga(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Alignment of K = logits logits^T with the labels, in [-1, 1].
 
@@ -104,44 +136,3 @@ def nngp_lga(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     logits = batch_logits(network, batch)
     check_batch_labels(batch.labels, *logits.shape)
     return label_alignment(gram(logits), batch.labels)
-
-
-NNGP_FROBENIUS = register_proxy(
-    Proxy(
-        "nngp_frobenius",
-        nngp_frobenius,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="data",
-        reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
-        intermediate="logits",
-        compares_images=True,
-    )
-)
-NNGP_MEAN = register_proxy(
-    dataclasses.replace(NNGP_FROBENIUS, name="nngp_mean", score=nngp_mean)
-)
-NNGP_COND = register_proxy(
-    dataclasses.replace(NNGP_FROBENIUS, name="nngp_cond", score=nngp_cond)
-)
-NNGP_LGA = register_proxy(
-    dataclasses.replace(
-        NNGP_FROBENIUS,
-        name="nngp_lga",
-        score=nngp_lga,
-        higher_is_better=False,
-        needs_labels=True,
-        reference="ETE-NAS (ICASSP 2023); arXiv 2203.14577, label-gradient alignment",
-    )
-)
-NNGP_EIGEN = register_proxy(
-    dataclasses.replace(
-        NNGP_FROBENIUS,
-        name="nngp_eigen",
-        score=nngp_eigen,
-        needs=("features",),
-        intermediate="observed",
-    )
-)

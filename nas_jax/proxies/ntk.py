@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nas_jax.proxies.layerwise import is_kernel, is_scale, masked
 from nas_jax.proxies.network import Batch, Params, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy
+from nas_jax.proxies.proxy import Facts, registered
 from nas_jax.proxies.spectrum import (
     condition_number,
     eigenvalue_score,
@@ -17,6 +17,13 @@ from nas_jax.proxies.spectrum import (
 NTK_EPSILON = 1.0
 """k of the eigenvalue score of a kernel that is no correlation matrix (ETE-NAS,
 common_methods.py)."""
+
+_KERNEL: Facts = {
+    "cost": "1 forward pass, a backward pass an image",
+    "needs_gradient": True,
+    "intermediate": "weight_gradients",
+    "compares_images": True,
+}
 
 
 def weight_gradients(network: ScoredNetwork, batch: Batch) -> jax.Array:
@@ -58,6 +65,12 @@ def weight_gradients(network: ScoredNetwork, batch: Batch) -> jax.Array:
     return network.shared("weight_gradients", batch, compute)
 
 
+@registered(
+    title="NTK, condition number",
+    higher_is_better=False,
+    reference="arXiv 2102.11535, section 3.1.1",
+    **_KERNEL,
+)
 def ntk_cond(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Condition number lambda_max / lambda_min of the neural tangent kernel.
 
@@ -71,6 +84,11 @@ def ntk_cond(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return condition_number(weight_gradients(network, batch))
 
 
+@registered(
+    title="NTK, eigenvalue score",
+    reference="ETE-NAS (ICASSP 2023), eigenvalue score; arXiv 2102.11535",
+    **_KERNEL,
+)
 def ntk_eigen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """-sum [log(lambda + 1) + 1 / (lambda + 1)] of the neural tangent kernel.
 
@@ -80,33 +98,3 @@ def ntk_eigen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
     del key
     eigenvalues = gram_eigenvalues(weight_gradients(network, batch))
     return eigenvalue_score(eigenvalues, NTK_EPSILON)
-
-
-NTK_COND = register_proxy(
-    Proxy(
-        "ntk_cond",
-        ntk_cond,
-        higher_is_better=False,
-        needs_labels=False,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 2102.11535, section 3.1.1",
-        intermediate="weight_gradients",
-        compares_images=True,
-    )
-)
-NTK_EIGEN = register_proxy(
-    Proxy(
-        "ntk_eigen",
-        ntk_eigen,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="ETE-NAS (ICASSP 2023), eigenvalue score; arXiv 2102.11535",
-        intermediate="weight_gradients",
-        compares_images=True,
-    )
-)

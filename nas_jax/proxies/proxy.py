@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 
 from nas_jax.errors import ConfigError
-from nas_jax.proxies.network import Batch, NormMode, ScoredNetwork
+from nas_jax.proxies.network import Batch, NormMode, Observed, ScoredNetwork
 
 ProxyFn = Callable[[ScoredNetwork, Batch, jax.Array], jax.Array]
+Facts = dict[str, Any]
+"""What several proxies have in common, by the field of `Proxy`."""
 InputKind = Literal["data", "ones", "noise", "none"]
 T = TypeVar("T")
 
@@ -25,13 +27,15 @@ class Proxy:
         score: Pure function of a network, a batch and a typed PRNG key (read only by
             proxies that draw something); returns a float scalar. NaN or infinite where
             it fails, see `failures`.
+        title: Its name in running text.
+        cost: What is run for a score, in words.
+        reference: Paper and equation.
         higher_is_better: The direction in which its source reads the score.
         needs_labels: Whether the labels are used.
         needs_gradient: Whether it differentiates the network.
         norm: What batch normalisation does while scoring.
         input_kind: What the network is fed: the images, ones, noise of their shape,
             or nothing.
-        reference: Paper and equation.
         needs: Fields of `Observed`, or `macs` or `operations`, that the network must
             be able to tell.
         intermediate: Name of what it computes first and shares with the other proxies
@@ -45,31 +49,63 @@ class Proxy:
 
     name: str
     score: ProxyFn
-    higher_is_better: bool
-    needs_labels: bool
-    needs_gradient: bool
-    norm: NormMode
-    input_kind: InputKind
-    reference: str
+    title: str = ""
+    cost: str = ""
+    reference: str = ""
+    higher_is_better: bool = True
+    needs_labels: bool = False
+    needs_gradient: bool = False
+    norm: NormMode = "batch"
+    input_kind: InputKind = "data"
     needs: tuple[str, ...] = ()
     intermediate: str = ""
     float64: bool = False
     compares_images: bool = False
 
+    @property
+    def meaning(self) -> str:
+        """What the score is: the first line that its function says of itself."""
+        return (self.score.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+
+TOLD = (*Observed._fields, "macs", "operations")
+"""What networks can tell, see `Observed` and `ScoredNetwork`."""
 
 _REGISTRY: dict[str, Proxy] = {}
 
 
 def register_proxy(proxy: Proxy) -> Proxy:
-    """Add a proxy to the registry.
+    """Add a proxy to the registry, and return it.
 
     Raises:
-        ValueError: If the name is taken.
+        ConfigError: If it is no `Proxy`, its name is empty or taken, or it needs what
+            no network tells.
     """
-    if proxy.name in _REGISTRY:
-        raise ValueError(f"proxy {proxy.name!r} is registered already")
+    if not isinstance(proxy, Proxy):
+        raise ConfigError(
+            f"{proxy!r} is no Proxy; register Proxy(name, function, ...), whose "
+            "function takes a network, a batch and a key"
+        )
+    if not proxy.name or proxy.name in _REGISTRY:
+        why = "is registered already" if proxy.name else "is no name"
+        raise ConfigError(f"proxy {proxy.name!r} {why}; give it another one")
+    if unknown := sorted({*proxy.needs} - {*TOLD}):
+        raise ConfigError(
+            f"proxy {proxy.name!r} needs {unknown[0]!r}, which no network tells; "
+            f"allowed: {', '.join(TOLD)}"
+        )
     _REGISTRY[proxy.name] = proxy
     return proxy
+
+
+def registered(**facts: Any) -> Callable[[ProxyFn], ProxyFn]:
+    """Registers the function below it by its own name; for facts see `Proxy`."""
+
+    def register(score: ProxyFn) -> ProxyFn:
+        register_proxy(Proxy(score.__name__, score, **facts))
+        return score
+
+    return register
 
 
 def get_proxy(name: str | Proxy) -> Proxy:

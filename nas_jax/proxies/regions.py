@@ -193,10 +193,10 @@ def linear_regions_proxy(
     return Proxy(
         name,
         score,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
+        title="linear regions",
+        cost=f"{batches} forward pass of {samples:,} inputs of {size}x{size}"
+        if batches == 1
+        else f"{batches} forward passes of {samples:,} inputs of {size}x{size}",
         input_kind="noise" if source == "noise" else "data",
         reference="arXiv 2102.11535, section 3.1.2",
         needs=("relu_inputs",),
@@ -204,4 +204,4 @@ def linear_regions_proxy(
     )
 
 
-LINEAR_REGIONS = register_proxy(linear_regions_proxy("linear_regions"))
+register_proxy(linear_regions_proxy("linear_regions"))

@@ -7,12 +7,15 @@ import jax.numpy as jnp
 
 from nas_jax.proxies.layerwise import count_parameters, sum_over_weights
 from nas_jax.proxies.network import Batch, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy, require
+from nas_jax.proxies.proxy import Facts, registered, require
 
 SEPARABLE = ("sep_conv_3x3", "sep_conv_5x5")
 """The separable convolutions of the DARTS space."""
 
+_COUNT: Facts = {"cost": "nothing is run", "input_kind": "none"}
 
+
+@registered(title="parameters", reference="baseline of arXiv 2101.08134", **_COUNT)
 def params(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Number of parameters of the layers that take part, as a float.
 
@@ -24,6 +27,12 @@ def params(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return count_parameters(network.live, network.params) + network.unbuilt
 
 
+@registered(
+    title="multiply-accumulates",
+    reference="baseline of arXiv 2210.03230",
+    needs=("macs",),
+    **_COUNT,
+)
 def flops(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Multiply-accumulates for one image of the batch's shape, as a float.
 
@@ -38,6 +47,7 @@ def flops(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return macs(batch.images.shape[1:])
 
 
+@registered(title="L2 norm", reference="baseline of arXiv 2210.03230", **_COUNT)
 def l2_norm(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum_l ||W_l||_2 of the initial weights.
 
@@ -47,6 +57,12 @@ def l2_norm(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     return sum_over_weights(jnp.square, jnp.sqrt, network.live, network.params)
 
 
+@registered(
+    title="separable convolutions",
+    reference="baseline of arXiv 2404.16551",
+    needs=("operations",),
+    **_COUNT,
+)
 def sep_convs(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Number of separable convolutions in the architecture, 3x3 and 5x5, as a float.
 
@@ -60,55 +76,3 @@ def sep_convs(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
     counts = require("sep_convs", "operations", network.operations)
     present = [jnp.asarray(counts[name], float) for name in SEPARABLE if name in counts]
     return sum(present, jnp.zeros((), float))
-
-
-PARAMS = register_proxy(
-    Proxy(
-        "params",
-        params,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="none",
-        reference="baseline of arXiv 2101.08134",
-    )
-)
-FLOPS = register_proxy(
-    Proxy(
-        "flops",
-        flops,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="none",
-        reference="baseline of arXiv 2210.03230",
-        needs=("macs",),
-    )
-)
-L2_NORM = register_proxy(
-    Proxy(
-        "l2_norm",
-        l2_norm,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="none",
-        reference="baseline of arXiv 2210.03230",
-    )
-)
-SEP_CONVS = register_proxy(
-    Proxy(
-        "sep_convs",
-        sep_convs,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="none",
-        reference="baseline of arXiv 2404.16551",
-        needs=("operations",),
-    )
-)

@@ -7,7 +7,16 @@ import jax.numpy as jnp
 
 from nas_jax.proxies.layerwise import sum_over_weights
 from nas_jax.proxies.network import Batch, Params, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy
+from nas_jax.proxies.proxy import Facts, registered
+
+_FLOW: Facts = {
+    "cost": "1 forward and backward pass of one image",
+    "needs_gradient": True,
+    "norm": "identity",
+    "input_kind": "ones",
+    "intermediate": "flow_gradient",
+    "float64": True,
+}
 
 
 def flow_gradient(network: ScoredNetwork, batch: Batch) -> tuple[Params, Params]:
@@ -33,6 +42,11 @@ def flow_gradient(network: ScoredNetwork, batch: Batch) -> tuple[Params, Params]
     return network.shared("flow_gradient", batch, compute)
 
 
+@registered(
+    title="SynFlow",
+    reference="arXiv 2006.05467, equation 2; arXiv 2101.08134, equation 1",
+    **_FLOW,
+)
 def synflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum |W * dR/dW|, the score of `flow_gradient`'s network.
 
@@ -48,6 +62,7 @@ def synflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     )
 
 
+@registered(title="LogSynflow", reference="arXiv 2207.05135, LogSynflow", **_FLOW)
 def logsynflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum |W| * log(|dR/dW| + 1), the score of `flow_gradient`'s network.
 
@@ -63,33 +78,3 @@ def logsynflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Arra
         weights,
         gradient,
     )
-
-
-SYNFLOW = register_proxy(
-    Proxy(
-        "synflow",
-        synflow,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=True,
-        norm="identity",
-        input_kind="ones",
-        reference="arXiv 2006.05467, equation 2; arXiv 2101.08134, equation 1",
-        intermediate="flow_gradient",
-        float64=True,
-    )
-)
-LOGSYNFLOW = register_proxy(
-    Proxy(
-        "logsynflow",
-        logsynflow,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=True,
-        norm="identity",
-        input_kind="ones",
-        reference="arXiv 2207.05135, LogSynflow",
-        intermediate="flow_gradient",
-        float64=True,
-    )
-)

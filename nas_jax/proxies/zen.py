@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nas_jax.proxies.layerwise import is_kernel, is_scale
 from nas_jax.proxies.network import Batch, Params, ScoredNetwork, gaussian
-from nas_jax.proxies.proxy import Proxy, register_proxy, require
+from nas_jax.proxies.proxy import registered, require
 
 ZEN_MIXUP = 0.01
 """Size of the disturbance, alpha of Lin et al. 2021 (arXiv 2102.01063)."""
@@ -62,6 +62,14 @@ def zen_score(
     return score
 
 
+@registered(
+    title="Zen-Score",
+    cost="2 forward passes",
+    input_kind="noise",
+    reference="arXiv 2102.01063, algorithm 1",
+    needs=("feature_map", "variances"),
+    intermediate="zen",
+)
 def zen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Zen-Score of one draw of weights and noise; the batch only gives the shape.
 
@@ -83,19 +91,3 @@ def zen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
         require("zen", "feature_map", second.feature_map),
         require("zen", "variances", first.variances),
     )
-
-
-ZEN = register_proxy(
-    Proxy(
-        "zen",
-        zen,
-        higher_is_better=True,
-        needs_labels=False,
-        needs_gradient=False,
-        norm="batch",
-        input_kind="noise",
-        reference="arXiv 2102.01063, algorithm 1",
-        needs=("feature_map", "variances"),
-        intermediate="zen",
-    )
-)

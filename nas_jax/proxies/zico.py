@@ -10,7 +10,7 @@ from nas_jax.errors import ConfigError
 from nas_jax.proxies.gradient import network_loss
 from nas_jax.proxies.layerwise import sum_over_weights
 from nas_jax.proxies.network import Batch, ScoredNetwork
-from nas_jax.proxies.proxy import Proxy, register_proxy
+from nas_jax.proxies.proxy import registered
 
 ZICO_BATCHES = 2
 """Batches of Li et al. 2023 (arXiv 2301.11300; `--maxbatch 2`)."""
@@ -28,6 +28,14 @@ def signal_to_noise(gradients: jax.Array) -> jax.Array:
     return jnp.where(std == 0, 0, mean / jnp.where(std == 0, 1, std))
 
 
+@registered(
+    title="ZiCo",
+    cost="2 forward and backward passes of half a batch",
+    needs_labels=True,
+    needs_gradient=True,
+    reference="arXiv 2301.11300, definition of ZiCo",
+    intermediate="half_gradients",
+)
 def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum_l log sum_w mean_b |g_w| / std_b(g_w), over the layers' weights.
 
@@ -65,18 +73,3 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
         network.live,
         ratios,
     )
-
-
-ZICO = register_proxy(
-    Proxy(
-        "zico",
-        zico,
-        higher_is_better=True,
-        needs_labels=True,
-        needs_gradient=True,
-        norm="batch",
-        input_kind="data",
-        reference="arXiv 2301.11300, definition of ZiCo",
-        intermediate="half_gradients",
-    )
-)

@@ -2,9 +2,9 @@
 
 `get_strategy` makes one of the field's strategies for a space, and `prune` runs it:
 
-    strategy.py             rounds of candidates, and what their scores mean
-    zero_one_shot.py        the paper's own, edge by edge, sampled, and the control
-    te_nas.py               the two that score thin networks
+    strategy.py             what a strategy is, and the registry
+    strategies/             one file each: the paper's own, edge by edge, the control
+    step_bytes.py           what a search step needs, to prune to a budget of memory
     candidates.py           what is scored, as live arrays of one network
     rankers.py              how: compiled once, chunk by chunk
     importance.py           the formulas
@@ -12,7 +12,7 @@
     prune.py, result.py     the loop, and the reasons
 """
 
-from nas_jax.pruning.candidate_networks import SupernetSize, ThinNetwork, usual_size
+from nas_jax.pruning.candidate_networks import SupernetSize, usual_size
 from nas_jax.pruning.candidates import leave_one_out
 from nas_jax.pruning.importance import (
     Importance,
@@ -23,18 +23,29 @@ from nas_jax.pruning.importance import (
 )
 from nas_jax.pruning.prune import Journal, prune
 from nas_jax.pruning.rankers import Ranker, RankerScores
-from nas_jax.pruning.registry import STRATEGIES, Options, get_strategy
 from nas_jax.pruning.result import PruneResult, ScoredOperation
 from nas_jax.pruning.scored_supernet import scored_supernet
 from nas_jax.pruning.selection import Target, operations_to_keep
-from nas_jax.pruning.strategy import Strategy
-from nas_jax.pruning.te_nas import ete_nas, te_nas
-from nas_jax.pruning.zero_one_shot import (
+from nas_jax.pruning.step_bytes import step_bytes
+from nas_jax.pruning.strategies import (
     DEFAULT_PROXIES,
+    LeaveOneOut,
     random_control,
     sampled,
     zero_cost_pt,
     zero_one_shot,
+)
+from nas_jax.pruning.strategy import (
+    STRATEGIES,
+    Option,
+    Score,
+    Strategy,
+    StrategyEntry,
+    equal_rounds,
+    get_strategy,
+    register_strategy,
+    rounds_of_step,
+    scoring_options,
 )
 
 __all__ = [
@@ -42,28 +53,33 @@ __all__ = [
     "STRATEGIES",
     "Importance",
     "Journal",
-    "Options",
+    "LeaveOneOut",
+    "Option",
     "PruneResult",
     "Ranker",
     "RankerScores",
+    "Score",
     "ScoredOperation",
     "Strategy",
+    "StrategyEntry",
     "SupernetSize",
     "Target",
-    "ThinNetwork",
-    "ete_nas",
+    "equal_rounds",
     "get_strategy",
     "leave_one_out",
     "marginal_ranks",
     "operations_to_keep",
     "prune",
     "random_control",
+    "register_strategy",
     "relative_importance",
+    "rounds_of_step",
     "sampled",
     "scored_supernet",
+    "scoring_options",
+    "step_bytes",
     "sum_of_changes",
     "sum_of_ranks",
-    "te_nas",
     "usual_size",
     "zero_cost_pt",
     "zero_one_shot",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,12 +17,10 @@ from nas_jax.networks import (
     zero_alphas,
 )
 from nas_jax.networks.registry import is_nasbench201
-from nas_jax.networks.thin_darts import Initialisation, ThinDarts
 from nas_jax.proxies import ScoredNetwork
 from nas_jax.pruning.rankers import CandidateNetwork, ImageShape
 from nas_jax.pruning.scored_nasbench201 import scored_nasbench201
 from nas_jax.pruning.scored_supernet import scored_supernet
-from nas_jax.pruning.thin import scored_thin
 from nas_jax.spaces import SearchSpace, SpaceMask
 
 
@@ -61,28 +59,6 @@ def usual_size(space: SearchSpace, channels: int = 0, layers: int = 0) -> Supern
     return SupernetSize(channels or 16, layers or usual)
 
 
-@dataclasses.dataclass(frozen=True)
-class ThinNetwork:
-    """Builds TE-NAS' thin network of a DARTS space (arXiv 2102.11535).
-
-    Attributes:
-        channels: Channels of its first cell.
-        stem: Whether it has one; without, it reads one channel.
-        initialisation: How weights are drawn.
-    """
-
-    channels: int = 1
-    stem: bool = True
-    initialisation: Initialisation = "default"
-
-    def __call__(self, mask: SpaceMask, num_classes: int) -> CandidateNetwork:
-        """The thin network of a mask's space; operations not in the mask are dead."""
-        return _Thin(
-            ThinDarts(mask.space, num_classes, self.channels, self.stem),
-            self.initialisation,
-        )
-
-
 class _FlaxNetwork:
     def __init__(
         self, network: Any, scored: Callable[[Any, Any, Any], ScoredNetwork]
@@ -96,16 +72,3 @@ class _FlaxNetwork:
         return init_variables(key, abstract_variables(self._network, images, alphas))[
             "params"
         ]
-
-
-class _Thin:
-    def __init__(self, network: ThinDarts, initialisation: Initialisation) -> None:
-        self._network = network
-        self._initialisation = initialisation
-
-    def init(self, key: jax.Array, image_shape: ImageShape) -> Any:
-        channels = image_shape[-1] if self._network.stem else 1
-        return self._network.init(key, channels, self._initialisation)
-
-    def scored(self, params: Any, live: Mapping[str, Any]) -> ScoredNetwork:
-        return scored_thin(self._network, params, live)

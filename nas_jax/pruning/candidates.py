@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ Live = dict[str, np.ndarray]
 """0/1 float32 `[candidates, edges, operations]` by cell name."""
 
 
-def removable(mask: SpaceMask, keep: dict[Edge, int]) -> list[Operation]:
+def removable(mask: SpaceMask, keep: Mapping[Edge, int]) -> list[Operation]:
     """Kept operations of the edges that have more than they are to keep.
 
     Args:

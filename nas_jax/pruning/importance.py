@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from nas_jax.errors import DataError
+from nas_jax.tabular.ranks import average_ranks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +136,8 @@ def marginal_ranks(
     _check_sign(sign, shapes[0])
     oriented = np.nan_to_num(sign * scores, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
     count = scores.shape[1]
-    ranks = np.apply_along_axis(_average_ranks, 1, oriented)
-    centred = 2 * ranks / max(count - 1, 1) - 1
+    ranks = np.apply_along_axis(average_ranks, 1, oriented)
+    centred = 2 * (ranks - 1) / max(count - 1, 1) - 1
     with np.errstate(invalid="ignore"):
         marginal = np.einsum("an,par->pnr", members, centred) / members.sum(0)[:, None]
     return sum_of_changes(marginal)
@@ -174,12 +175,6 @@ def _over_repeats(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _shared_ranks(values: np.ndarray) -> np.ndarray:
     """How many different values are smaller, column by column."""
     # Means of equal numbers differ in their last digits.
-    rounded = np.round(values, 9)
-    columns = [np.searchsorted(np.unique(column), column) for column in rounded.T]
-    return np.stack(columns, axis=-1).astype(np.float64)
-
-
-def _average_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0; equal values share the mean of theirs."""
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[group]
+    columns = np.round(values, 9).T
+    ranks = [np.unique(column, return_inverse=True)[1] for column in columns]
+    return np.stack(ranks, axis=-1).astype(np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas_jax.errors import ConfigError
 from nas_jax.proxies import get_proxy
-from nas_jax.pruning.candidates import Live, Operation, members
+from nas_jax.pruning.candidates import Live, Operation, removable
 from nas_jax.pruning.rankers import GetBatch, Ranker, RankerScores
 from nas_jax.pruning.result import (
     PruneResult,
@@ -115,11 +115,10 @@ def prune(
     left, warnings = base, list[str]()
     finished: list[ScoredRound] = []
     for number, goal in enumerate(schedule):
-        operations = strategy.operations(left, goal)
+        operations = removable(left, goal)
         rng = np.random.default_rng([*seed, number])
-        live = strategy.candidates(left, operations, rng)
-        scores = scoring(number, live)
-        importance = strategy.importance(scores, members(live, left, operations), rng)
+        score = functools.partial(scoring, number)
+        importance = strategy.importance(left, operations, score, rng)
         dropped = lowest(
             left, operations, importance.total, goal, target.min_parametric
         )
@@ -220,16 +219,18 @@ class _Scoring:
         """Memory of the largest program; 0 where nothing was scored here."""
         return self._scorer.peak_bytes if self._scorer else 0
 
-    def __call__(self, number: int, live: Live) -> np.ndarray:
-        """Scores `[repeats, candidates, rankers]` of a round.
+    def __call__(
+        self, number: int, live: Live, *, whole_first: bool = False
+    ) -> np.ndarray:
+        """Scores `[repeats, candidates, rankers]` of a round, see `Score`.
 
         Raises:
             ConfigError: A proxy has no finite score of the whole network.
         """
         count = len(next(iter(live.values())))
         repeats, rankers = self._strategy.repeats, self._strategy.rankers
-        scores = np.empty((repeats, count if rankers else 0, len(rankers)))
-        for repeat in range(repeats if rankers else 0):
+        scores = np.empty((repeats, count, len(rankers)))
+        for repeat in range(repeats):
             for start in range(0, count, self._chunk):
                 # The last chunk is filled up with the first candidate.
                 index = np.arange(start, start + self._chunk)
@@ -238,7 +239,7 @@ class _Scoring:
                 rows = min(self._chunk, count - start)
                 chunk = self._scored(number * repeats + repeat, repeat, part)[:rows]
                 scores[repeat, start : start + rows] = chunk
-                if start == 0 and self._strategy.scores_whole:
+                if start == 0 and whole_first:
                     _check_whole(chunk[0], rankers)
                 self.done += rows
                 if self._progress is not None:

@@ -1,71 +1,58 @@
-"""What a pruning strategy is: rounds, candidates, scores and what they mean."""
+"""What a pruning strategy is, and the registry of all of them.
+
+A strategy is one file: a class or function that makes a `Strategy`, and one call of
+`register_strategy` that says its options, what its numbers mean and where it is from.
+Checks, help texts and artefacts read all that from here.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from nas_jax.pruning.candidates import (
-    Edge,
-    Live,
-    Operation,
-    leave_one_out,
-    removable,
-)
-from nas_jax.pruning.importance import Importance, relative_importance
+from nas_jax import PROVIDERS
+from nas_jax.errors import ConfigError
+from nas_jax.proxies import get_proxy
+from nas_jax.pruning.candidates import Edge, Live, Operation
+from nas_jax.pruning.importance import Importance
 from nas_jax.pruning.rankers import Ranker
-from nas_jax.spaces import SpaceMask
-
-Combine = Callable[[np.ndarray], Importance]
-"""From relative changes `[repeats, operations, rankers]`."""
+from nas_jax.spaces import SearchSpace, SpaceMask
 
 Round = Mapping[Edge, int]
 """Operations that edges keep after a round. Edges that are not in it are left alone."""
 
 
-class Strategy:
-    """How operations are chosen. This one removes each in turn and scores what is left.
+class Score(Protocol):
+    """Scores candidates by the rankers of a strategy."""
 
-    A round scores the whole network and the network without each operation that might
-    go, all by the same weights and images; `combine` turns relative changes of scores
-    into importance. Others override what they do differently.
+    def __call__(self, live: Live, *, whole_first: bool = False) -> np.ndarray:
+        """Scores `[repeats, candidates, rankers]` of what is alive.
+
+        Args:
+            live: The candidates.
+            whole_first: Whether the first is the whole network, which all rankers must
+                have a score of: one that has none is refused before the others run.
+        """
+        ...
+
+
+class Strategy(Protocol):
+    """How operations are chosen.
 
     Attributes:
         name: Its name in artefacts.
         rankers: What scores; nothing for a strategy that scores nothing.
         repeats: Weights and batches that an importance is averaged over.
-        scores_whole: Whether the first candidate of a round is the whole network.
     """
 
-    scores_whole = True
-
-    def __init__(
-        self,
-        name: str,
-        rankers: Sequence[Ranker],
-        combine: Combine,
-        *,
-        repeats: int,
-        rounds: int = 1,
-        step: int | None = None,
-    ) -> None:
-        """A leave-one-out strategy.
-
-        Args:
-            name: Its name in artefacts.
-            rankers: What scores.
-            combine: From relative changes to importance.
-            repeats: Weights and batches that an importance is averaged over.
-            rounds: Rounds, which remove about equally many operations each.
-            step: Operations that a round removes from an edge, instead of `rounds`.
-        """
-        self.name = name
-        self.rankers = tuple(rankers)
-        self.repeats = repeats
-        self._combine = combine
-        self._rounds, self._step = rounds, step
+    name: str
+    rankers: tuple[Ranker, ...]
+    repeats: int
 
     def schedule(
         self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
@@ -77,58 +64,221 @@ class Strategy:
             keep: What edges keep in the end.
             rng: For a strategy that draws an order.
         """
-        del rng
-        there = {e: len(mask.edge(*e)) for e in keep}
-        excess = {e: there[e] - keep[e] for e in keep if there[e] > keep[e]}
-        most = max(excess.values(), default=0)
-        rounds = math.ceil(most / self._step) if self._step else self._rounds
-        rounds = min(rounds, most)
-
-        def gone(edge: Edge, done: int) -> int:
-            if self._step:
-                return min(excess[edge], done * self._step)
-            return math.ceil(excess[edge] * done / rounds)
-
-        return [
-            {e: there[e] - gone(e, done) for e in excess}
-            for done in range(1, rounds + 1)
-        ]
-
-    def operations(self, mask: SpaceMask, goal: Round) -> list[Operation]:
-        """The operations that a round may remove."""
-        return removable(mask, dict(goal))
-
-    def candidates(
-        self,
-        mask: SpaceMask,
-        operations: Sequence[Operation],
-        rng: np.random.Generator,
-    ) -> Live:
-        """What a round scores."""
-        del rng
-        return leave_one_out(mask, operations)
+        ...
 
     def count(self, operations: int) -> int:
         """Number of candidates of a round that may remove so many operations."""
-        return 1 + operations
+        ...
 
     def importance(
-        self, scores: np.ndarray, member: np.ndarray, rng: np.random.Generator
+        self,
+        mask: SpaceMask,
+        operations: Sequence[Operation],
+        score: Score,
+        rng: np.random.Generator,
     ) -> Importance:
-        """What scores say of the operations.
+        """The importance of the operations that a round may remove.
 
         Args:
-            scores: Of the candidates, `[repeats, candidates, rankers]`.
-            member: 0/1, which candidates have which operations alive,
-                `[candidates, operations]`.
+            mask: What is there.
+            operations: Those that may go.
+            score: Scores candidates; is called with `count` of them, all at once.
             rng: For a strategy that draws.
         """
-        del member, rng
-        return self._combine(
-            relative_importance(scores[:, 0], scores[:, 1:], self.signs)
-        )
+        ...
+
+
+def equal_rounds(mask: SpaceMask, keep: Mapping[Edge, int], rounds: int) -> list[Round]:
+    """So many rounds, which remove about equally many operations each."""
+    return _rounds(mask, keep, rounds, lambda excess, done, n: -(-excess * done // n))
+
+
+def rounds_of_step(mask: SpaceMask, keep: Mapping[Edge, int], step: int) -> list[Round]:
+    """Rounds that remove `step` operations of an edge each, as far as it has them."""
+    most = max((len(mask.edge(*e)) - keep[e] for e in keep), default=0)
+    rounds = math.ceil(max(most, 0) / step)
+    return _rounds(mask, keep, rounds, lambda excess, done, _: min(excess, done * step))
+
+
+def _rounds(
+    mask: SpaceMask,
+    keep: Mapping[Edge, int],
+    rounds: int,
+    gone: Callable[[int, int, int], int],
+) -> list[Round]:
+    """Rounds after which `gone(excess, done, rounds)` operations of an edge are gone.
+
+    Never more than there are operations to remove from an edge.
+    """
+    there = {e: len(mask.edge(*e)) for e in keep}
+    excess = {e: there[e] - keep[e] for e in keep if there[e] > keep[e]}
+    count = min(rounds, max(excess.values(), default=0))
+    return [
+        {e: there[e] - gone(excess[e], done, count) for e in excess}
+        for done in range(1, count + 1)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What a user may choose of a strategy; 0 and empty are its own default.
+
+    Attributes:
+        name: The keyword of the strategy's `make`, and of `--config.prune`.
+        default: What the strategy has where nothing is given, a value or words.
+        meaning: What it says, in a few words.
+    """
+
+    name: str
+    default: Any
+    meaning: str
+
+
+def scoring_options(batch_size: Any, repeats: int) -> tuple[Option, ...]:
+    """The options of every strategy that scores the supernet, with two defaults."""
+    return (
+        Option("channels", "the search's usual", "first channels of what is scored"),
+        Option(
+            "layers", "the search's usual", "its cells; of a stage in NAS-Bench-201"
+        ),
+        Option("batch_size", batch_size, "images in a batch"),
+        Option("repeats", repeats, "weights and batches that a score is averaged over"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class StrategyEntry:
+    """A registered strategy: how to make it, and what there is to say of it.
+
+    Attributes:
+        name: Its name.
+        make: From a space and the options that are given, by name.
+        options: What may be given.
+        title: Its name in running text.
+        meaning: What a score is, in one sentence.
+        reference: Where that is from; empty without a published source.
+        part: What a proxy's own figure is.
+        below_zero: What a negative score says; empty where there is none.
+        averaged: What is averaged over repeats.
+    """
+
+    name: str
+    make: Callable[..., Strategy]
+    options: tuple[Option, ...]
+    title: str
+    meaning: str
+    reference: str
+    part: str
+    below_zero: str
+    averaged: str
 
     @property
-    def signs(self) -> np.ndarray:
-        """1 for each ranker whose higher score is better, -1 for the others."""
-        return np.array([ranker.sign for ranker in self.rankers])
+    def words(self) -> dict[str, str]:
+        """All that there is to say of its numbers, by attribute, for artefacts."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, str) and name != "name"
+        }
+
+
+class _Strategies(Mapping[str, StrategyEntry]):
+    """What is registered; `nas_jax.PROVIDERS` are imported when it is first read."""
+
+    def __init__(self) -> None:
+        self.registered: dict[str, StrategyEntry] = {}
+
+    def _all(self) -> dict[str, StrategyEntry]:
+        for module in PROVIDERS:
+            importlib.import_module(module)
+        return self.registered
+
+    def __getitem__(self, name: str) -> StrategyEntry:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+STRATEGIES = _Strategies()
+"""All strategies by name, read-only; `register_strategy` adds to it."""
+
+_HOW_TO_SCORE = frozenset(option.name for option in scoring_options(0, 0))
+"""Options that say nothing to a strategy that scores nothing, and so are not refused:
+a configuration keeps them while its strategy changes."""
+
+
+def register_strategy(
+    name: str,
+    make: Callable[..., Strategy],
+    *,
+    options: Iterable[Option] = (),
+    title: str = "",
+    meaning: str = "",
+    reference: str = "",
+    part: str = "",
+    below_zero: str = "",
+    averaged: str = "Losses",
+) -> None:
+    """Makes a strategy known by a name; see `StrategyEntry` for the arguments.
+
+    Raises:
+        ConfigError: The name is taken.
+    """
+    if name in STRATEGIES.registered:
+        raise ConfigError(
+            f"a pruning strategy {name!r} is registered already; take another name"
+        )
+    STRATEGIES.registered[name] = StrategyEntry(
+        name,
+        make,
+        tuple(options),
+        title or name,
+        meaning or f"A score is what the strategy {name} gives an operation.",
+        reference,
+        part,
+        below_zero,
+        averaged,
+    )
+
+
+def get_strategy(
+    name: str, space: SearchSpace, options: Mapping[str, Any] | None = None
+) -> Strategy:
+    """A pruning strategy.
+
+    Args:
+        name: A key of STRATEGIES.
+        space: The search space.
+        options: What to change, by name; what is 0 or empty is the strategy's own.
+
+    Raises:
+        ConfigError: On an unknown name or proxy, or an option that the strategy does
+            not have; names what is allowed.
+    """
+    if name not in STRATEGIES:
+        raise ConfigError(
+            f"unknown pruning strategy {name!r}; allowed: {', '.join(STRATEGIES)}"
+        )
+    entry = STRATEGIES[name]
+    own = [option.name for option in entry.options]
+    given = {field: value for field, value in (options or {}).items() if value}
+    for field in [field for field in given if field not in own]:
+        value = given.pop(field)
+        if field in _HOW_TO_SCORE:
+            continue
+        others = [
+            other.name
+            for other in STRATEGIES.values()
+            if field in [option.name for option in other.options]
+        ]
+        raise ConfigError(
+            f"pruning strategy {name!r} has no {field} ({value!r} given); leave it out"
+            + (f", or take {' or '.join(others)}" if others else "")
+        )
+    for proxy in given.get("proxies", ()):
+        get_proxy(proxy)
+    return entry.make(space, **given)

@@ -1,46 +1,159 @@
-"""Curves of loss and accuracy, drawn by matplotlib as SVG that follows the page.
+"""The one chart engine: matplotlib's SVG, made fit to stand in the page.
 
 Only `Figure` objects are used, never pyplot's global state. matplotlib needs fixed
-colours, so each stands for a CSS variable and is swapped for it in the SVG.
+colours, so each stands for a CSS variable of the page and is swapped for it in the SVG.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
-from markupsafe import Markup
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, Formatter, MaxNLocator
+from numpy.typing import NDArray
 
 from nas_jax.report.artefacts import finite
+from nas_jax.report.drawing.shapes import CellShape
 from nas_jax.report.formats import tick_texts
-from nas_jax.report.logs import LogRow
+from nas_jax.report.logs import LogRow, SearchLog
+from nas_jax.report.style import KINDS, dash_of, kind_of
 
-_STAND_INS = {
-    "#010101": "ink",
-    "#020202": "soft",
-    "#030303": "line",
-    "#040404": "accent",
-    "#050505": "second",
+_VARIABLES = ("ink", "soft", "line", "panel", "accent", "second")
+COLOUR = {
+    name: f"#{number:06x}"
+    for number, name in enumerate(
+        (*_VARIABLES, *(f"op-{kind.key}" for kind in KINDS)), start=1
+    )
 }
-_COLOUR = {name: stand_in for stand_in, name in _STAND_INS.items()}
-_POINTS = 240
+"""matplotlib's colour for each CSS variable that a chart may use."""
 
 _SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "nas_jax",
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
-    "font.size": 8.0,
+    "font.size": 10.0,
     "axes.unicode_minus": True,
-    "path.simplify": True,
+    # A chart shows the page behind it.
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.edgecolor": COLOUR["soft"],
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "axes.labelcolor": COLOUR["soft"],
+    "text.color": COLOUR["ink"],
+    "grid.color": COLOUR["line"],
+    "xtick.color": COLOUR["soft"],
+    "ytick.color": COLOUR["soft"],
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "lines.solid_capstyle": "round",
 }
+_GROUPS = 240
+_POINTS = 14_000
+"""Most points drawn over all panels of alphas together; bounds the page's size."""
+_SPANS = (
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.01,
+    0.02,
+    0.03,
+    0.05,
+    0.1,
+    0.2,
+    0.3,
+    0.5,
+    0.7,
+    1.0,
+)
+
+Numbers = NDArray[np.float64]
+
+
+@contextmanager
+def canvas(width: float, height: float, **settings: Any) -> Iterator[Figure]:
+    """A figure of a size in pixels at which its fonts have theirs; leaves no trace."""
+    changed: Any = _SETTINGS | settings
+    with matplotlib.rc_context(changed):
+        yield Figure(figsize=(width / 72, height / 72))
+
+
+def inline(figure: Figure, label: str, identifier: str, class_: str) -> Markup:
+    """A figure as inline SVG, to be called inside `canvas`.
+
+    The label is its name for screen readers and its tooltip. Its ids start with
+    `identifier`, so that they collide with no other's.
+    """
+    stream = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(
+        stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    )
+    svg = stream.getvalue()
+    box = re.search(r'viewBox="[^"]*"', svg)
+    assert box is not None
+    # matplotlib styles `*`, which would reach the whole page.
+    foreign = (
+        r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->"
+    )
+    body = re.sub(foreign, "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    # In tags alone: what stands between them is read by people.
+    body = re.sub(r"<[^>]*>", lambda m: _in_page(m.group(), identifier), body)
+    body = re.sub(r">\s+<", "><", body[body.index(">") + 1 :]).strip()
+    name = escape(label)
+    return Markup(
+        f'<svg class="{class_}" role="img" aria-label="{name}" {box.group()}>'
+        f"<title>{name}</title>{body}"
+    )
+
+
+def _in_page(tag: str, identifier: str) -> str:
+    """A tag of matplotlib's with the page's colours, fonts and ids, and short."""
+    tag = re.sub(r'<g id="[^"]*"', "<g", tag).replace("xlink:href", "href")
+    tag = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{identifier}-", tag)
+    for name, colour in COLOUR.items():
+        tag = tag.replace(colour, f"var(--{name})")
+    # The page's own font takes over; only the size stays matplotlib's.
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    tag = re.sub(r' transform="rotate\(-?0 [^"]*"', "", tag)
+    tag = re.sub(r"\s+(?=[\"MLCQz])|(?<=[MLCQ])\s+", "", tag)
+    return re.sub(
+        r"-?\d+\.\d{3,}",
+        lambda m: f"{float(m.group()):.2f}".rstrip("0").rstrip("."),
+        tag,
+    )
+
+
+class Ticks(Formatter):
+    """Labels that tell any two ticks apart."""
+
+    def __init__(self, as_percent: bool = False) -> None:
+        self._scale, self._unit = (100, "%") if as_percent else (1, "")
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        """The label of a tick that stands alone."""
+        return self.format_ticks([value])[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """All labels of an axis."""
+        ticks = [self._scale * float(value) for value in values]
+        return tick_texts(ticks, self._unit) if ticks else []
 
 
 @dataclass(frozen=True)
@@ -52,6 +165,11 @@ class Curve:
     x: tuple[float, ...]
     y: tuple[float, ...]
     marked: bool = False
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it is too long to be drawn point by point."""
+        return len(self.x) > _GROUPS
 
 
 def curve(
@@ -75,117 +193,175 @@ def curve(
 
 def thin(values: Sequence[float], groups: int) -> list[tuple[float, float, float]]:
     """(mean, lowest, highest) of consecutive groups of nearly equal size."""
-    count = len(values)
-    groups = min(groups, count)
-    bounds = [round(i * count / groups) for i in range(groups + 1)]
-    parts = [values[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
-    return [(sum(part) / len(part), min(part), max(part)) for part in parts]
+    parts = np.array_split(np.asarray(values), min(groups, len(values)))
+    return [(float(p.mean()), float(p.min()), float(p.max())) for p in parts]
 
 
 def line_chart(
     curves: Sequence[Curve], label: str, identifier: str, as_percent: bool
 ) -> Markup:
-    """Curves over epochs as an inline SVG whose ids start with `identifier`.
+    """Curves over epochs.
 
     A long curve is drawn as the mean of groups of rows inside the band of their range.
     """
-    with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(5.2, 2.7))
-        axes = figure.add_axes((0.085, 0.185, 0.9, 0.775))
+    with canvas(420, 210) as figure:
+        axes = figure.add_axes((0.1, 0.16, 0.885, 0.8))
         for item in curves:
-            colour = _COLOUR[item.colour]
-            x = [mean for mean, _, _ in thin(item.x, _POINTS)]
-            mean, low, high = zip(*thin(item.y, _POINTS), strict=True)
-            if len(item.x) > _POINTS:
+            colour = COLOUR[item.colour]
+            x = [mean for mean, _, _ in thin(item.x, _GROUPS)]
+            mean, low, high = zip(*thin(item.y, _GROUPS), strict=True)
+            if item.grouped:
                 axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(
-                x,
-                mean,
-                color=colour,
-                linewidth=1.4,
-                marker="o" if item.marked and len(x) <= 40 or len(x) == 1 else None,
-                markersize=3,
-                solid_capstyle="round",
-            )
+            marked = item.marked and len(x) <= 40 or len(x) == 1
+            marker = "o" if marked else None
+            axes.plot(x, mean, color=colour, lw=1.5, marker=marker, markersize=3.5)
         _dress(axes, as_percent)
         epochs = {epoch for item in curves for epoch in item.x}
         if len(epochs) == 1:
             axes.xaxis.set_major_locator(FixedLocator(list(epochs)))
-        stream = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(
-            stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    return _inline(stream.getvalue(), label, identifier)
+        return inline(figure, label, identifier, "chart")
 
 
-class _Ticks(Formatter):
-    """Labels that tell any two ticks apart."""
-
-    def __init__(self, as_percent: bool) -> None:
-        self._scale, self._unit = (100, "%") if as_percent else (1, "")
-
-    def __call__(self, value: float, pos: int | None = None) -> str:
-        return self.format_ticks([value])[0]
-
-    def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """All labels of an axis."""
-        ticks = [self._scale * float(value) for value in values]
-        return tick_texts(ticks, self._unit) if ticks else []
-
-
-def _dress(axes: matplotlib.axes.Axes, as_percent: bool) -> None:
+def _dress(axes: Axes, as_percent: bool) -> None:
     """Light grid, no frame, few ticks."""
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_COLOUR["soft"])
-    axes.spines["bottom"].set_linewidth(0.6)
-    axes.grid(axis="y", color=_COLOUR["line"], linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(
-        colors=_COLOUR["soft"], length=0, labelcolor=_COLOUR["soft"], pad=4
-    )
+    axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=2))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("epoch", color=_COLOUR["soft"], loc="right", labelpad=2)
+    axes.set_xlabel("epoch", loc="right", labelpad=1)
     axes.margins(x=0.015, y=0.07)
-    axes.xaxis.set_major_formatter(_Ticks(as_percent=False))
-    axes.yaxis.set_major_formatter(_Ticks(as_percent))
+    axes.xaxis.set_major_formatter(Ticks())
+    axes.yaxis.set_major_formatter(Ticks(as_percent))
     if as_percent:
         bottom, top = axes.get_ylim()
         axes.set_ylim(max(bottom, -0.02), min(top, 1.02))
-    axes.set_facecolor("none")
-    axes.figure.patch.set_visible(False)
 
 
-def _inline(svg: str, label: str, identifier: str) -> Markup:
-    """A matplotlib SVG made fit to stand in a page beside others of its kind."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # matplotlib styles `*`, which would reach the whole page.
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    box = re.search(r'viewBox="[^"]*"', svg)
-    assert box is not None
-    head = f'<svg class="chart" role="img" aria-label="{Markup.escape(label)}" '
-    svg = head + box.group() + svg[svg.index(">") :]
-    svg = svg.replace("xlink:href", "href")
-    svg = re.sub(r'\bid="', f'id="{identifier}-', svg)
-    svg = re.sub(r'href="#', f'href="#{identifier}-', svg)
-    svg = svg.replace("url(#", f"url(#{identifier}-")
-    for stand_in, name in _STAND_INS.items():
-        svg = svg.replace(stand_in, f"var(--{name})")
-    # The page's own font takes over; only the size stays matplotlib's.
-    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)
-    # In tags alone: what stands between them is read by people.
-    svg = re.sub(r"<[^>]*>", lambda m: _rounded(m.group()), svg)
-    return Markup(re.sub(r">\s+<", "><", svg))
+def pick_rows(count: int, lines: int) -> list[int]:
+    """Evenly spaced row indices with both ends, few enough for so many lines."""
+    wanted = min(count, max(2, _POINTS // max(1, lines)))
+    return [round(i) for i in np.linspace(0, count - 1, wanted)]
 
 
-def _rounded(tag: str) -> str:
-    """A tag whose coordinates have at most two decimals."""
-    return re.sub(
-        r"-?\d+\.\d{3,}",
-        lambda m: f"{float(m.group()):.2f}".rstrip("0").rstrip("."),
-        tag,
-    )
+def axis_of(values: Numbers) -> tuple[float, float]:
+    """The ends of a panel's axis: the least of a few spans about the finite values.
+
+    The ends lie in 0 to 1 and are short to write; the least span is 0.1 points.
+    """
+    found = values[np.isfinite(values)]
+    low, high = (found.min(), found.max()) if found.size else (0.0, 1.0)
+    span = next((span for span in _SPANS if span >= 1.2 * (high - low)), 1.0)
+    # Two digits of the span are enough for its ends.
+    middle = round((low + high) / 2, 1 - math.floor(math.log10(span)))
+    start = min(max(0.0, middle - span / 2), 1 - span)
+    return round(start, 6), round(start + span, 6)
+
+
+@dataclass(frozen=True)
+class AlphaPanel:
+    """One edge's operations over time.
+
+    `moved` is the most that a probability is away from its first value.
+    """
+
+    edge: tuple[int, int]
+    chosen: str | None
+    picture: Markup
+    moved: float
+
+    @property
+    def kind(self) -> str:
+        """What the chosen operation is coloured as."""
+        return kind_of(self.chosen or "").key
+
+
+def alpha_panels(
+    shape: CellShape,
+    search: SearchLog,
+    chosen: dict[tuple[int, int], str],
+    rows: list[int],
+    identifier: str,
+) -> list[AlphaPanel]:
+    """A panel for each edge of a cell, in the order of the edges.
+
+    Args:
+      shape: the cell.
+      search: the log.
+      chosen: operations of the genotype by edge, drawn in bold.
+      rows: which rows of the log are drawn.
+      identifier: what the ids of its panels start with.
+    """
+    times = np.array([float(search.rows[row].step) for row in rows])
+    panels = []
+    for index, edge in enumerate(shape.edges):
+        series = np.array([search.alphas[row][shape.name][index] for row in rows])
+        picture = _panel(
+            shape, edge, times, series, chosen.get(edge), f"{identifier}-{index}"
+        )
+        gone = np.abs(series - series[0])
+        moved = float(np.nanmax(gone)) if np.isfinite(gone).any() else 0.0
+        panels.append(AlphaPanel(edge, chosen.get(edge), picture, moved))
+    return panels
+
+
+def _panel(
+    shape: CellShape,
+    edge: tuple[int, int],
+    times: Numbers,
+    series: Numbers,
+    chosen: str | None,
+    identifier: str,
+) -> Markup:
+    """One edge's panel; `series[t, o]` is operation o's probability at time t."""
+    live = [
+        index
+        for index in range(len(shape.operations))
+        if np.any(np.isfinite(series[:, index]) & (series[:, index] > 0))
+    ]
+    low, high = axis_of(series[:, live])
+    # The figures stand beyond the rules, where no line is.
+    heights = 0.15 + 0.7 * (np.clip(series, low, high) - low) / (high - low)
+    # A single time stands in the middle.
+    span = times[-1] - times[0]
+    x = (times - times[0]) / span if span else np.full_like(times, 0.5)
+    with canvas(142, 100) as figure:
+        figure.patch.set_facecolor(COLOUR["panel"])
+        for end, height, side in ((high, 0.85, "bottom"), (low, 0.15, "top")):
+            _line(figure, (0, 1), (height, height), COLOUR["line"])
+            away = 0.02 if side == "bottom" else -0.02
+            text, soft = f"{100 * end:.4g}%", COLOUR["soft"]
+            figure.text(0.03, height + away, text, color=soft, va=side)
+        for index in sorted(live, key=lambda index: shape.operations[index] == chosen):
+            operation, y = shape.operations[index], heights[:, index]
+            colour = COLOUR[f"op-{kind_of(operation).key}"]
+            bold = operation == chosen
+            dash = dash_of(operation, shape.operations)
+            _line(figure, x, y, colour, lw=2.4 if bold else 1.3, linestyle=dash)
+            # A point without a neighbour, of which a line shows nothing.
+            there = np.isfinite(y)
+            lone = there & ~(np.r_[False, there[:-1]] | np.r_[there[1:], False])
+            if lone.any():
+                dot: Any = {"marker": "o", "ms": 6.4 if bold else 4.8, "mew": 0}
+                _line(figure, x[lone], y[lone], colour, linestyle="none", **dot)
+        ending = ", ".join(
+            f"{shape.operations[index]} {series[-1, index]:.3g}" for index in live
+        )
+        source, target = edge
+        label = (
+            f"Edge {source} → {target} of the {shape.name} cell, from {100 * low:.4g}% "
+            f"to {100 * high:.4g}%; at the end {ending}"
+        )
+        return inline(figure, label, identifier, "panel")
+
+
+def line_sample(operation: str, operations: Sequence[str], identifier: str) -> Markup:
+    """An operation's line as it is drawn in the panels, for their legend."""
+    with canvas(28, 12) as figure:
+        colour = COLOUR[f"op-{kind_of(operation).key}"]
+        dash = dash_of(operation, operations)
+        _line(figure, (0.04, 0.96), (0.5, 0.5), colour, lw=2, linestyle=dash)
+        return inline(figure, operation, identifier, "panel sample")
+
+
+def _line(figure: Figure, x: Any, y: Any, colour: str, **style: Any) -> None:
+    """A line in shares of the figure; axes, of which none is seen, cost ten times."""
+    figure.add_artist(Line2D(x, y, color=colour, **{"lw": 1.0, **style}))

@@ -1,20 +1,16 @@
-"""The heat map of operation scores: one picture a cell, and its legend."""
+"""The heat map of operation scores: a table for each cell, and the scale's legend."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup
-
-from nas_jax.report.artefacts import Operation
+from nas_jax.artefacts import Operation
+from nas_jax.report.drawing.shapes import CellShape
 from nas_jax.report.formats import score as show
-from nas_jax.report.shapes import CellShape
 from nas_jax.report.style import STEPS, short_name
-from nas_jax.report.svg import picture, tag
-
-_LEFT, _TOP = 50.0, 38.0
-_WIDTH, _HEIGHT, _GAP = 44.0, 22.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +37,10 @@ class Scale:
         if self.diverging:
             return round(2 * STEPS * share)
         # One sign only: the pale middle stands for the end that is nearer to zero.
-        if self.high <= 0:
-            return round(STEPS * share)
-        return STEPS + round(STEPS * share)
+        return round(STEPS * share) + (0 if self.high <= 0 else STEPS)
 
 
-def robust_scale(scores: list[float]) -> Scale:
+def robust_scale(scores: Sequence[float]) -> Scale:
     """The scale of the middle 96% of the scores, so outliers do not wash out the rest.
 
     `scores` must be finite; an empty list gives an empty scale.
@@ -56,10 +50,8 @@ def robust_scale(scores: list[float]) -> Scale:
     ordered = sorted(scores)
     cut = round(0.02 * (len(ordered) - 1))
     low, high = ordered[cut], ordered[-1 - cut]
-    if low < 0 < high:
-        reach = max(-low, high)
-        return Scale(-reach, reach)
-    return Scale(low, high)
+    reach = max(-low, high)
+    return Scale(-reach, reach) if low < 0 < high else Scale(low, high)
 
 
 def scales_by_round(rows: Sequence[Operation]) -> dict[int, Scale]:
@@ -81,6 +73,21 @@ def scales_by_round(rows: Sequence[Operation]) -> dict[int, Scale]:
     return scales
 
 
+def short_score(score: float, reach: float) -> str:
+    """A score in as few characters as fit a square, with the decimals of its map.
+
+    `reach` is the largest figure of the scales; it has two digits that count.
+    """
+    decimals = 1 - math.floor(math.log10(reach)) if reach > 0 else 0
+    text = f"{score:.{max(0, decimals)}f}"
+    if decimals > 4 or len(text) > 6:
+        head, _, power = f"{score:.0e}".partition("e")
+        text = f"{head}e{int(power)}" if score else "0"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "−")
+
+
 def describe(row: Operation, rounds: bool) -> str:
     """One operation's fate in a sentence fragment, with its round where it matters."""
     fate = "kept" if row.kept else "dropped"
@@ -93,164 +100,88 @@ def describe(row: Operation, rounds: bool) -> str:
     return f"{fate}, score{when} {show(row.score)}{spread}"
 
 
-def _square(
-    row: Operation, x: float, y: float, scales: Mapping[int, Scale], hatch: str
-) -> Markup:
-    fill = f"url(#{hatch})"
-    if row.score is not None:
-        fill = f"var(--heat{scales[row.round].step(row.score)})"
-    right, bottom = x + _WIDTH, y + _HEIGHT
-    box = tag(
-        "rect",
-        x=x,
-        y=y,
-        width=_WIDTH,
-        height=_HEIGHT,
-        rx=2.5,
-        style=f"fill:{fill}",
-        class_="kept" if row.kept else "dropped",
-    )
-    strike = Markup("")
-    if not row.kept:
-        d = f"M{x + 5:g} {bottom - 4:g}L{right - 5:g} {y + 4:g}"
-        strike = tag("path", class_="halo", d=d) + tag("path", class_="strike", d=d)
-    rounds = len(scales) > 1
-    number = Markup("")
-    if rounds and row.round:
-        number = tag("text", str(row.round), x=x + 4, y=y + 12, class_="round")
-    title = f"{row.source} → {row.target}, {row.name}: {describe(row, rounds)}"
-    return tag("g", tag("title", title), box, strike, number, class_="operation")
+@dataclass(frozen=True)
+class Square:
+    """One operation: its text, its CSS classes, what they say, and its round."""
+
+    text: str
+    classes: str
+    title: str
+    kept: bool
+    round: int
 
 
-def _hatch(identifier: str) -> Markup:
-    lines = tag("path", class_="hatch", d="M-1 1L1 -1M0 6L6 0M5 7L7 5")
-    ground = tag("rect", width=6, height=6, class_="unscored")
-    pattern = tag(
-        "pattern",
-        ground,
-        lines,
-        id=identifier,
-        width=6,
-        height=6,
-        patternUnits="userSpaceOnUse",
-    )
-    return tag("defs", pattern)
+@dataclass(frozen=True)
+class HeatMap:
+    """A cell's table: two-part column names, and rows of squares by edge.
+
+    A square is None where pruning did not start with the operation.
+    """
+
+    name: str
+    kept: int
+    total: int
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[tuple[int, int], tuple[Square | None, ...]], ...]
+
+
+def _reach(scales: Iterable[Scale]) -> float:
+    return max((max(-scale.low, scale.high) for scale in scales), default=0.0)
 
 
 def heat_map(
-    shape: CellShape, rows: list[Operation], scales: Mapping[int, Scale], hatch: str
-) -> Markup:
-    """Rows are the cell's edges, columns its operations.
-
-    Args:
-        shape: The cell.
-        rows: Its operations.
-        scales: `scales_by_round` of all cells; squares of several rounds have the
-            round's number.
-        hatch: An id that is unique on the page.
-    """
-    column = {name: index for index, name in enumerate(shape.operations)}
-    parts = [_hatch(hatch)]
-    for name, index in column.items():
-        x = _LEFT + index * (_WIDTH + _GAP) + _WIDTH / 2
-        head, tail = short_name(name)
-        lines = [head, tail] if tail else [head]
-        for offset, line in enumerate(reversed(lines)):
-            y = _TOP - 9 - 13 * offset
-            parts.append(tag("text", line, x=x, y=y, class_="middle"))
-    for index, (source, target) in enumerate(shape.edges):
-        y = _TOP + index * (_HEIGHT + _GAP) + _HEIGHT / 2 + 4
-        parts.append(tag("text", f"{source} → {target}", x=0, y=y))
+    shape: CellShape, rows: Sequence[Operation], scales: Mapping[int, Scale]
+) -> HeatMap:
+    """The table of one cell; `rows` are its operations, `scales` those of all cells."""
+    reach, rounds = _reach(scales.values()), len(scales) > 1
+    squares = {}
     for row in rows:
-        x = _LEFT + column[row.name] * (_WIDTH + _GAP)
-        y = _TOP + row.edge * (_HEIGHT + _GAP)
-        parts.append(_square(row, x, y, scales, hatch))
-    width = _LEFT + len(column) * (_WIDTH + _GAP) + 1
-    height = _TOP + len(shape.edges) * (_HEIGHT + _GAP) + 1
-    label = f"Scores of the {len(rows)} operations of the {shape.name} cell"
-    return picture(width, height, label, *parts, class_="heatmap")
+        colour, text = "unscored", "–"
+        if row.score is not None:
+            colour = f"heat{scales[row.round].step(row.score)}"
+            text = short_score(row.score, reach)
+        squares[row.edge, row.name] = Square(
+            text,
+            f"{'kept' if row.kept else 'dropped'} {colour}",
+            f"{row.source} → {row.target}, {row.name}: {describe(row, rounds)}",
+            row.kept,
+            row.round if rounds else 0,
+        )
+    return HeatMap(
+        shape.name,
+        sum(row.kept for row in rows),
+        len(rows),
+        tuple(short_name(name) for name in shape.operations),
+        tuple(
+            (edge, tuple(squares.get((index, name)) for name in shape.operations))
+            for index, edge in enumerate(shape.edges)
+        ),
+    )
 
 
-def legend(
-    scales: Mapping[int, Scale], hatch: str, rows: Sequence[Operation]
-) -> Markup:
-    """The colour bar with its values, and what border, strike and hatching mean.
+def legend(scales: Mapping[int, Scale], rows: Sequence[Operation]) -> dict[str, Any]:
+    """The colour bar's ends, and which kinds of square occur.
 
     With several rounds the bar has words for values: each round has its own.
     """
-    parts = [_bar(list(scales.values()))] if scales else []
-    samples = [("kept", 2 * STEPS - 3), ("dropped", STEPS + 3)]
-    if scales:
-        parts += [
-            _key(_swatch(fate, f"var(--heat{step})"), fate) for fate, step in samples
-        ]
     without = {"kept" if row.kept else "dropped" for row in rows if row.score is None}
-    parts += [
-        _key(_swatch(fate, f"url(#{hatch})"), f"{fate}, no score")
-        for fate, _ in samples
-        if fate in without
-    ]
-    if len(scales) > 1:
-        note = (
-            "The number is the round of the score. Colours compare scores of one round "
-            "only."
-        )
-        parts.append(tag("span", note))
-    return tag("div", *parts, class_="legend")
-
-
-def _bar(scales: Sequence[Scale]) -> Markup:
+    found: dict[str, Any] = {
+        "bar": None,
+        "rounds": len(scales) > 1,
+        "unscored": without,
+    }
+    if not scales:
+        return found
     # A round whose scores are all 0 has no side.
-    scale = max(scales, key=lambda scale: max(-scale.low, scale.high))
-    ends = f"≤ {show(scale.low, 2)}", f"≥ {show(scale.high, 2)}"
+    scale = max(scales.values(), key=lambda scale: _reach([scale]))
+    first, last = f"≤ {show(scale.low, 2)}", f"≥ {show(scale.high, 2)}"
+    steps: tuple[int, ...] = (STEPS, 2 * STEPS)
     if scale.diverging:
-        steps = range(2 * STEPS + 1)
+        steps = (0, STEPS, 2 * STEPS)
     elif scale.high <= 0 and scale.low < 0:
-        steps = range(STEPS + 1)
-    else:
-        steps = range(STEPS, 2 * STEPS + 1)
-    if len(scales) > 1:
-        ends = "lowest of its round", "highest"
+        steps = (0, STEPS)
+    if found["rounds"]:
+        first, last = "lowest of its round", "highest"
         if scale.diverging:
-            ends = "negative", "positive"
-    width = 200 / len(steps)
-    parts = [
-        tag(
-            "rect",
-            x=1 + index * width,
-            y=1,
-            width=width + 0.4,
-            height=12,
-            style=f"fill:var(--heat{step})",
-        )
-        for index, step in enumerate(steps)
-    ]
-    ticks = [(0.0, ends[0], "start"), (200.0, ends[1], "end")]
-    if scale.diverging:
-        ticks.insert(1, (100.0, "0", "middle"))
-    parts += [
-        tag("text", text, x=1 + x, y=28, class_=anchor) for x, text, anchor in ticks
-    ]
-    return picture(202, 32, "Colour scale of the scores", *parts, class_="heatmap bar")
-
-
-def _swatch(class_: str, fill: str) -> Markup:
-    box = tag(
-        "rect",
-        x=1,
-        y=1,
-        width=30,
-        height=16,
-        rx=2.5,
-        style=f"fill:{fill}",
-        class_=class_,
-    )
-    strike = Markup("")
-    if class_ == "dropped":
-        d = "M5 14L27 4"
-        strike = tag("path", class_="halo", d=d) + tag("path", class_="strike", d=d)
-    return picture(32, 18, class_, box, strike, class_="heatmap swatch")
-
-
-def _key(swatch: Markup, text: str) -> Markup:
-    return tag("span", swatch, text, class_="key")
+            first, last = "negative", "positive"
+    return found | {"bar": steps, "first": first, "last": last}

@@ -1,24 +1,49 @@
-"""Assembles the sections into one HTML page and writes it."""
+"""The page: what each section shows, and the one HTML file that it becomes."""
 
 from __future__ import annotations
 
+import functools
+import json
+import math
 import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import nas_jax
-from nas_jax.report import sections
-from nas_jax.report.artefacts import Artefacts, Pruning, read_artefacts
-from nas_jax.report.facts import final_accuracy, headline, run_name, stages
+from nas_jax.artefacts import Pruning
+from nas_jax.report import charts, formats
+from nas_jax.report.artefacts import Artefacts, read_artefacts
+from nas_jax.report.charts import Curve, curve, line_chart
+from nas_jax.report.drawing import draw_cell
+from nas_jax.report.drawing.shapes import (
+    CellShape,
+    Gene,
+    check_alphas,
+    find_shapes,
+    genotype_genes,
+)
 from nas_jax.report.formats import percent
-from nas_jax.report.pruning_section import pruning_section
-from nas_jax.report.shapes import find_shapes
-from nas_jax.report.strategies import meaning_of
-from nas_jax.report.style import KINDS, palette_css
+from nas_jax.report.logs import LogRow, SearchLog
+from nas_jax.report.pruning import (
+    is_close,
+    meaning_of,
+    pruning_section,
+    signed_margin,
+)
+from nas_jax.report.style import KINDS, STEPS, kind_of, label_of, palette_css
+from nas_jax.report.text import final_accuracy, headline, peaks, run_name, stages
 from nas_jax.spaces import SearchSpace
+
+Genes = Mapping[str, tuple[Gene, ...]]
+Shapes = Mapping[str, CellShape]
+Context = dict[str, Any]
 
 
 def _offered(pruning: Pruning) -> str:
@@ -39,14 +64,9 @@ def _lead(artefacts: Artefacts) -> str:
         how = f"Zero-shot pruning ({meaning_of(pruning.strategy).title})"
         if pruning.strategy == "random":
             how = "A random draw"
-        sentences.append(
-            f"{how} kept {pruning.kept} of {_offered(pruning)}"
-            + (
-                ", and one-shot search chose the cells from them."
-                if artefacts.genotype is not None
-                else "."
-            )
-        )
+        chosen = artefacts.genotype is not None
+        then = ", and one-shot search chose the cells from them" if chosen else ""
+        sentences.append(f"{how} kept {pruning.kept} of {_offered(pruning)}{then}.")
     accuracy = final_accuracy(artefacts)
     if accuracy is not None:
         number = artefacts.summary.num_test if artefacts.summary else None
@@ -58,46 +78,241 @@ def _lead(artefacts: Artefacts) -> str:
     return " ".join(sentences)
 
 
-def render(artefacts: Artefacts, space: SearchSpace | None = None) -> str:
-    """The page as one self-contained HTML text; the same artefacts, the same text.
+def _genes(artefacts: Artefacts, shapes: Shapes) -> Genes:
+    """The genotype's genes by cell, after checking the artefacts against the cells."""
+    if not shapes:
+        return {}
+    if artefacts.search is not None:
+        check_alphas(artefacts.search, dict(shapes))
+    if artefacts.genotype is None:
+        return {}
+    return genotype_genes(artefacts.genotype, dict(shapes))
 
-    Raises:
-      WorkdirError: the artefacts do not fit each other.
-    """
+
+def _cells(artefacts: Artefacts, genes: Genes, shapes: Shapes) -> Context:
+    """The drawn cells; each for a wide and for a narrow page."""
+    assert artefacts.genotype is not None
+    drawings = []
+    for name, chosen in genes.items():
+        concat = artefacts.genotype.cells[name].concat
+        counted = [label_of(gene.operation) for gene in chosen]
+        kinds = {label: counted.count(label) for label in counted}
+        drawings.append(
+            {
+                "name": name,
+                "wide": draw_cell(shapes[name], chosen, concat),
+                "narrow": draw_cell(shapes[name], chosen, concat, downwards=True),
+                "counts": ", ".join(f"{n} × {label}" for label, n in kinds.items()),
+            }
+        )
+    used = {kind_of(gene.operation) for chosen in genes.values() for gene in chosen}
+    return {
+        "drawings": drawings,
+        "inputs": max((shape.num_inputs for shape in shapes.values()), default=0),
+        "kinds": [kind for kind in KINDS if kind in used],
+    }
+
+
+def _alphas(search: SearchLog, genes: Genes, shapes: Shapes) -> Context:
+    """Small multiples of the probabilities of every edge's operations."""
+    first = search.alphas[0]
+    lines = sum(len(edge) for edges in first.values() for edge in edges)
+    rows = charts.pick_rows(len(search.rows), lines)
+    groups = {}
+    for number, name in enumerate(first):
+        chosen = {(g.source, g.target): g.operation for g in genes.get(name, ())}
+        groups[name] = charts.alpha_panels(
+            shapes[name], search, chosen, rows, f"alphas{number}"
+        )
+    operations = list(
+        dict.fromkeys(
+            operation
+            for name in first
+            for index, operation in enumerate(shapes[name].operations)
+            if any(
+                math.isfinite(edge[index]) and edge[index] > 0
+                for row in search.alphas
+                for edge in row[name]
+            )
+        )
+    )
+    return {
+        "groups": groups,
+        "legend": {
+            name: charts.line_sample(name, operations, f"line{index}")
+            for index, name in enumerate(operations)
+        },
+        "moved": max(panel.moved for found in groups.values() for panel in found),
+        "first": search.rows[0].step,
+        "last": search.rows[-1].step,
+        "drawn": len(rows),
+        "logged": len(search.rows),
+        "marked": bool(genes),
+    }
+
+
+def _charts(stage: str, rows: Sequence[LogRow], against: str) -> list[Context]:
+    """Loss and accuracy of a stage, in training and in the test `against` it."""
+    found = []
+    for figure in ("loss", "accuracy"):
+        key = "test" if against == "test" else "valid"
+        curves: list[Curve] = [
+            item
+            for item in (
+                curve(rows, f"train_{figure}", "training", "accent"),
+                curve(rows, f"{key}_{figure}", against, "second", against == "test"),
+            )
+            if item is not None
+        ]
+        if not curves:
+            continue
+        title = f"{stage}: {figure}"
+        as_percent = figure == "accuracy"
+        finals = [
+            (c, percent(c.y[-1]) if as_percent else f"{c.y[-1]:.3f}") for c in curves
+        ]
+        ending = ", ".join(f"{item.name} {value}" for item, value in finals)
+        end = max(item.x[-1] for item in curves)
+        label = f"{title} over {end:g} epochs; at the end {ending}"
+        identifier = f"{stage}-{figure}".lower()
+        found.append(
+            {
+                "title": title,
+                "picture": line_chart(curves, label, identifier, as_percent),
+                "finals": finals,
+                "grouped": any(item.grouped for item in curves),
+            }
+        )
+    return found
+
+
+def best_note(artefacts: Artefacts) -> str:
+    """Whether an earlier epoch did better on the test set than the reported one."""
+    tested = curve(artefacts.retrain or (), "test_accuracy", "test", "second")
+    reported = final_accuracy(artefacts)
+    if tested is None or reported is None:
+        return ""
+    best = max(tested.y)
+    if best <= reported or percent(best) == percent(reported):
+        return ""
+    epoch = tested.x[tested.y.index(best)]
+    return (
+        f"The best epoch on the test set was {epoch:g} with {percent(best)}; the "
+        f"headline is the final {percent(reported)}, because choosing an epoch by its "
+        "test accuracy would flatter the result."
+    )
+
+
+def _reproduce(artefacts: Artefacts) -> Context:
+    """Command, seeds, environment and config."""
+    environment = dict(artefacts.environment or {})
+    command = _command(environment)
+    earlier = environment.pop("earlier", None)
+    config = artefacts.config
+    return {
+        "command": command,
+        "resumed": len(earlier) if isinstance(earlier, list) else 0,
+        "seeds": _seeds(artefacts),
+        "environment": _flatten(environment),
+        "config": config and json.dumps(config, indent=2, ensure_ascii=False),
+    }
+
+
+def _command(environment: Context) -> str:
+    """Takes out what was typed and where, as a line for a shell; empty for nothing."""
+    command = environment.pop("command", None)
+    folder = environment.pop("working_directory", None)
+    if isinstance(command, list):
+        command = shlex.join(str(part) for part in command)
+    if not command:
+        return ""
+    return f"cd {shlex.quote(str(folder))} && {command}" if folder else str(command)
+
+
+def _seeds(artefacts: Artefacts) -> dict[str, Any]:
+    config = artefacts.config or {}
+    seeds = {}
+    if "seed" in config:
+        seeds["run"] = config["seed"]
+    elif artefacts.summary is not None and artefacts.summary.seed is not None:
+        seeds["run"] = artefacts.summary.seed
+    data = config.get("data")
+    if isinstance(data, dict) and "seed" in data:
+        seeds["data split"] = data["seed"]
+    return seeds
+
+
+def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested objects as rows of (dotted name, text)."""
+    if isinstance(value, dict):
+        return [
+            row
+            for key, member in value.items()
+            for row in _flatten(member, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, list):
+        return [(prefix, ", ".join(str(member) for member in value))]
+    return [(prefix, "–" if value is None else str(value))]
+
+
+def unbroken(text: str) -> Markup:
+    """The text as HTML in which no line ends inside the dashes of a flag."""
+    flag = r'<span class="flag">\g<0></span>'
+    return Markup(re.sub(r"(?<!\S)--\S+", flag, str(escape(text))))
+
+
+def _context(artefacts: Artefacts, space: SearchSpace | None) -> Context:
     shapes = find_shapes(artefacts, space)
-    genes = sections.searched_cells(artefacts, shapes)
+    genes = _genes(artefacts, shapes)
     search, retrain = artefacts.search, artefacts.retrain
-    context = {
+    return {
         "name": run_name(artefacts),
         "lead": _lead(artefacts),
         "notes": artefacts.notes,
         "facts": headline(artefacts),
         "version": nas_jax.__version__,
         "palette": Markup(palette_css()),
-        "kinds": [kind.key for kind in KINDS],
+        "kinds": KINDS,
+        "heat_steps": range(2 * STEPS + 1),
+        "prune": artefacts.pruning,
         "pruning": artefacts.pruning and pruning_section(artefacts.pruning),
         "genotype": artefacts.genotype,
-        "cells": sections.cells_section(artefacts, genes, shapes) if genes else None,
+        "cells": _cells(artefacts, genes, shapes) if genes else None,
         "searched": search is not None,
-        "alphas": sections.alphas_section(search, genes, shapes)
-        if search is not None and shapes
-        else None,
-        "search_charts": sections.search_charts(search.rows) if search else [],
-        "retrain_charts": sections.retrain_charts(retrain) if retrain else [],
-        "best_note": sections.best_note(artefacts),
-        "memory": artefacts.memory and sections.memory_section(artefacts),
-        "time": sections.time_section(artefacts) if stages(artefacts) else None,
-        "reproduce": sections.reproduce_section(artefacts),
+        "alphas": _alphas(search, genes, shapes) if search and shapes else None,
+        "search_charts": _charts("Search", search.rows, "validation") if search else [],
+        "retrain_charts": _charts("Retraining", retrain, "test") if retrain else [],
+        "best_note": best_note(artefacts),
+        "memory": artefacts.memory,
+        "peaks": artefacts.memory and peaks(artefacts.memory),
+        "stages": stages(artefacts),
+        "reproduce": _reproduce(artefacts),
     }
-    template = resources.files("nas_jax.report").joinpath("template.html")
+
+
+def render(artefacts: Artefacts, space: SearchSpace | None = None) -> str:
+    """The page as one self-contained HTML text; the same artefacts, the same text.
+
+    Raises:
+      WorkdirError: the artefacts do not fit each other.
+    """
+    return _template().render(_context(artefacts, space)) + "\n"
+
+
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(context) + "\n"
+    environment.globals["change"] = formats.change
+    words = (formats.mebibytes, formats.duration, formats.percent, formats.score)
+    rules = (label_of, is_close, signed_margin, unbroken)
+    environment.filters |= {rule.__name__: rule for rule in (*words, *rules)}
+    template = resources.files("nas_jax.report").joinpath("template.html")
+    return environment.from_string(template.read_text(encoding="utf-8"))
 
 
 def write_report(workdir: Path, space: SearchSpace | None = None) -> Path:

@@ -14,16 +14,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from nas_jax.errors import DataError, WorkdirError
-from nas_jax.report.formats import count, tick_texts
+from nas_jax.report.charts import COLOUR, Ticks, canvas, inline
+from nas_jax.report.formats import count
 from nas_jax.report.style import palette_css
-from nas_jax.report.svg import fixed, picture, tag
 from nas_jax.tabular import FEWEST, Correlation
 
-_WIDTH, _HEIGHT = 640.0, 440.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 14.0, 62.0, 62.0
+_WIDTH, _HEIGHT, _MARGIN = 640, 440, 12
 _LAYERS = 24
-_SIZE = 3.6
-
 _CSS = "text{font-family:system-ui,'DejaVu Sans',sans-serif}"
 
 
@@ -49,6 +46,23 @@ def interval_text(name: str, found: Correlation) -> str:
         return f"{name} {lacking}"
     interval = f"({lacking})" if lacking else f"[{found.low:.3f}, {found.high:.3f}]"
     return f"{name} = {found.value:.3f} {interval}".replace("-", "−")
+
+
+def _notes(rho: Correlation, tau: Correlation, failed: int, beyond: int) -> str:
+    """What a reader must know of the points and the intervals."""
+    notes = [f"{count(rho.used)} architectures"]
+    if failed:
+        notes.append(f"{count(failed)} more failed")
+    lacking = {rho.lacks_interval, tau.lacks_interval}
+    if "" in lacking:
+        notes.append(f"{100 * rho.level:g}% intervals in brackets")
+    if "too few" in lacking:
+        notes.append(f"an interval needs {FEWEST}")
+    if "no spread" in lacking:
+        notes.append("every resample ranks alike")
+    if beyond:
+        notes.append(f"{count(beyond)} beyond an axis, drawn at its end")
+    return ", ".join(notes)
 
 
 def scatter(
@@ -95,31 +109,46 @@ def scatter(
             f"picture has {len(x)}; compute them from the same scores and accuracies"
         )
     range_x, range_y = axis_range(x), axis_range(y)
-    beyond = int(np.sum((_clip(x, range_x) != x) | (_clip(y, range_y) != y)))
+    shown_x, shown_y = np.clip(x, *range_x), np.clip(y, *range_y)
+    beyond = int(np.sum((shown_x != x) | (shown_y != y)))
     title = f"{score_name} against {accuracy_name}"
     figures = f"Spearman {interval_text('ρ', rho)}, Kendall {interval_text('τ', tau)}"
-    notes = [f"{count(len(x))} architectures"]
-    if failed:
-        notes.append(f"{count(failed)} more failed")
-    lacking = {rho.lacks_interval, tau.lacks_interval}
-    if "" in lacking:
-        notes.append(f"{100 * rho.level:g}% intervals in brackets")
-    if "too few" in lacking:
-        notes.append(f"an interval needs {FEWEST}")
-    if "no spread" in lacking:
-        notes.append("every resample ranks alike")
-    if beyond:
-        notes.append(f"{count(beyond)} beyond an axis, drawn at its end")
-    parts = [
-        _text(title, _LEFT, 18, "ink", size=14, weight="600"),
-        _text(figures, _LEFT, 36, "ink"),
-        _text(", ".join(notes), _LEFT, 52, "soft"),
-        *_axis_x(range_x, score_name),
-        *_axis_y(range_y, accuracy_name),
-        *_points(_across(_clip(x, range_x), range_x), _up(_clip(y, range_y), range_y)),
-    ]
-    label = f"{title}: {figures}, {', '.join(notes)}"
-    return picture(_WIDTH, _HEIGHT, label, *parts, class_="scatter")
+    notes = _notes(rho, tau, failed, beyond)
+    # A dot is a line of no length, of which simplification would leave nothing.
+    with canvas(_WIDTH, _HEIGHT, **{"path.simplify": False}) as figure:
+        axes = figure.add_axes((0.1, 0.115, 0.88, 0.745))
+        # Points of one path do not darken each other where they overlap, those of
+        # different paths do. A path of dots is a quarter of the size of as many marks.
+        layers = min(_LAYERS, len(x))
+        opacity = 0.25 if len(x) > 1000 else 0.5
+        for layer in range(layers):
+            dots_x, dots_y = (
+                np.stack([v, v, np.full_like(v, np.nan)], axis=1).ravel()
+                for v in (shown_x[layer::layers], shown_y[layer::layers])
+            )
+            axes.plot(
+                dots_x,
+                dots_y,
+                color=COLOUR["accent"],
+                lw=3.6,
+                alpha=opacity,
+                clip_on=False,
+            )
+        axes.set(xlim=range_x, ylim=range_y, xlabel=score_name, ylabel=accuracy_name)
+        axes.grid(axis="y")
+        for axis, most in ((axes.xaxis, 7), (axes.yaxis, 6)):
+            axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+            axis.set_major_formatter(Ticks())
+            axis.label.set(color=COLOUR["ink"], fontsize=12)
+            axis.set_tick_params(labelsize=11)
+        for text, up, size, weight, colour in (
+            (title, 0.965, 14, "bold", "ink"),
+            (figures, 0.925, 12, "normal", "ink"),
+            (notes, 0.887, 11, "normal", "soft"),
+        ):
+            figure.text(0.1, up, text, size=size, weight=weight, color=COLOUR[colour])
+        label = f"{title}: {figures}, {notes}"
+        return inline(figure, label, "scatter", "scatter")
 
 
 def write_scatter(path: str | os.PathLike[str], drawn: Markup) -> None:
@@ -128,107 +157,22 @@ def write_scatter(path: str | os.PathLike[str], drawn: Markup) -> None:
     Raises:
       WorkdirError: the file cannot be written.
     """
-    ground = tag("rect", width="100%", height="100%", style="fill:var(--page)")
-    margin = 12
-    width, height = _WIDTH + 2 * margin, _HEIGHT + 2 * margin
-    whole = tag(
-        "svg",
-        tag("style", Markup(palette_css() + _CSS)),
-        ground,
-        tag("g", drawn, transform=f"translate({margin} {margin})"),
-        xmlns="http://www.w3.org/2000/svg",
-        width=width,
-        height=height,
-        viewBox=f"0 0 {fixed(width)} {fixed(height)}",
+    width, height = _WIDTH + 2 * _MARGIN, _HEIGHT + 2 * _MARGIN
+    inner = str(drawn).replace(
+        "<svg ",
+        f'<svg x="{_MARGIN}" y="{_MARGIN}" width="{_WIDTH}" height="{_HEIGHT}" '
+        'overflow="visible" ',
+        1,
+    )
+    whole = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}"><style>{palette_css()}{_CSS}</style>'
+        f'<rect width="100%" height="100%" style="fill:var(--page)"/>{inner}</svg>\n'
     )
     try:
-        Path(path).write_text(whole + "\n", encoding="utf-8")
+        Path(path).write_text(whole, encoding="utf-8")
     except OSError as error:
         raise WorkdirError(
             f"cannot write {path}: {error.strerror}; give a path in a folder that you "
             "may write to"
         ) from error
-
-
-def _clip(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
-    return np.clip(values, *ends)
-
-
-def _across(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
-    share = (values - ends[0]) / (ends[1] - ends[0])
-    positions: np.ndarray = _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
-    return positions
-
-
-def _up(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
-    share = (values - ends[0]) / (ends[1] - ends[0])
-    positions: np.ndarray = _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
-    return positions
-
-
-def _points(x: np.ndarray, y: np.ndarray) -> list[Markup]:
-    """The points in a few translucent paths.
-
-    Points of one path do not darken each other where they overlap, those of different
-    paths do. A path of dots is a quarter of the size of as many circles.
-    """
-    dots = [f"M{a:.1f} {b:.1f}h0" for a, b in zip(x, y, strict=True)]
-    opacity = 0.25 if len(dots) > 1000 else 0.5
-    style = (
-        f"fill:none;stroke:var(--accent);stroke-width:{_SIZE};stroke-linecap:round;"
-        f"stroke-opacity:{opacity}"
-    )
-    layers = min(_LAYERS, len(dots))
-    return [tag("path", d="".join(dots[i::layers]), style=style) for i in range(layers)]
-
-
-def _ticks(ends: tuple[float, float], number: int) -> list[float]:
-    found = MaxNLocator(number, steps=[1, 2, 2.5, 5, 10]).tick_values(*ends)
-    return [float(tick) for tick in found if ends[0] <= tick <= ends[1]]
-
-
-def _axis_x(ends: tuple[float, float], label: str) -> list[Markup]:
-    bottom = _HEIGHT - _BOTTOM
-    parts = [_line(f"M{_LEFT:g} {bottom:g}H{_WIDTH - _RIGHT:g}", "soft")]
-    ticks = _ticks(ends, 7)
-    places = _across(np.array(ticks), ends)
-    for text, x in zip(tick_texts(ticks), places, strict=True):
-        parts.append(_line(f"M{fixed(x)} {bottom:g}v5", "soft"))
-        parts.append(_text(text, x, bottom + 19, "soft", "middle"))
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    return [*parts, _text(label, middle, bottom + 42, "ink", "middle")]
-
-
-def _axis_y(ends: tuple[float, float], label: str) -> list[Markup]:
-    parts = []
-    ticks = _ticks(ends, 6)
-    for text, y in zip(tick_texts(ticks), _up(np.array(ticks), ends), strict=True):
-        parts.append(_line(f"M{_LEFT:g} {fixed(y)}H{_WIDTH - _RIGHT:g}", "line"))
-        parts.append(_text(text, _LEFT - 8, y + 4, "soft", "end"))
-    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
-    turned = tag(
-        "g",
-        _text(label, 0, 0, "ink", "middle"),
-        transform=f"translate(14 {fixed(middle)}) rotate(-90)",
-    )
-    return [*parts, turned]
-
-
-def _line(d: str, colour: str) -> Markup:
-    return tag("path", d=d, style=f"fill:none;stroke:var(--{colour})")
-
-
-def _text(
-    text: str,
-    x: float,
-    y: float,
-    colour: str,
-    anchor: str = "start",
-    size: int = 12,
-    weight: str = "400",
-) -> Markup:
-    style = (
-        f"fill:var(--{colour});font-size:{size}px;font-weight:{weight};"
-        f"text-anchor:{anchor}"
-    )
-    return tag("text", text, x=float(x), y=float(y), style=style)

@@ -7,6 +7,7 @@ readers with any common colour vision deficiency tell apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 STEPS = 12
@@ -15,94 +16,71 @@ STEPS = 12
 
 @dataclass(frozen=True)
 class Kind:
-    """A family of operations: its label and its colour on light and dark pages."""
+    """A family of operations: words of its names, its label and its two colours."""
 
     key: str
+    words: tuple[str, ...]
     label: str
     light: str
     dark: str
 
 
+# An operation is of the first kind that has a word of its name.
 KINDS = (
-    Kind("sep", "separable convolution", "#0068b0", "#5cb2ff"),
-    Kind("dil", "dilated convolution", "#c74e00", "#ff9a52"),
-    Kind("pool", "pooling", "#007d5c", "#2fc79b"),
-    Kind("skip", "skip connection", "#b04a8c", "#f29bd0"),
-    Kind("conv", "convolution", "#8f7200", "#e2c044"),
-    Kind("none", "none", "#80868e", "#8b929b"),
-    Kind("other", "other", "#414a55", "#c3cbd5"),
+    Kind("none", ("none", "zero"), "none", "#80868e", "#8b929b"),
+    Kind("sep", ("sep",), "separable convolution", "#0068b0", "#5cb2ff"),
+    Kind("dil", ("dil",), "dilated convolution", "#c74e00", "#ff9a52"),
+    Kind("pool", ("pool",), "pooling", "#007d5c", "#2fc79b"),
+    Kind("skip", ("skip", "identity"), "skip connection", "#b04a8c", "#f29bd0"),
+    Kind("conv", ("conv",), "convolution", "#8f7200", "#e2c044"),
+    Kind("other", ("",), "other", "#414a55", "#c3cbd5"),
 )
 
-_BY_KEY = {kind.key: kind for kind in KINDS}
-
-DASHES = ("", "5 2.5", "1.5 2", "7 2 1.5 2")
-"""Dash patterns that tell operations of one kind apart."""
-
-_SURFACE = {"light": "#ffffff", "dark": "#14171b"}
-# The middle of the scale stays off the page's own colour, so that a score of zero
-# still reads as a scored cell.
-_MIDDLE = {"light": "#f0f1f3", "dark": "#262b31"}
-_POSITIVE = {"light": "#0a559c", "dark": "#6fbaff"}
-_NEGATIVE = {"light": "#b34700", "dark": "#ff9f5a"}
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "solid",
+    (0, (4, 1.8)),
+    (0, (1.2, 1.4)),
+    (0, (5, 1.6, 1.2, 1.6)),
+)
+"""Line styles of matplotlib that tell operations of one kind apart."""
 
 _PAGE = {
-    "light": {
-        "page": _SURFACE["light"],
-        "panel": "#f6f7f8",
-        "ink": "#16191d",
-        "soft": "#5a626c",
-        "faint": "#d5d9de",
-        "line": "#e6e9ec",
-        "accent": "#0068b0",
-        "second": "#c74e00",
-        "stage0": "#0a4a86",
-        "stage1": "#2f76b5",
-        "stage2": "#9cc7ea",
-        "stage3": "#cfd4da",
-        "on-stage0": "#ffffff",
-        "on-stage1": "#ffffff",
-        "on-stage2": "#16191d",
-        "on-stage3": "#16191d",
-    },
-    "dark": {
-        "page": _SURFACE["dark"],
-        "panel": "#1c2025",
-        "ink": "#e9ecef",
-        "soft": "#9aa3ad",
-        "faint": "#3b424a",
-        "line": "#2a3037",
-        "accent": "#5cb2ff",
-        "second": "#ff9a52",
-        "stage0": "#8cc8ff",
-        "stage1": "#4a92d0",
-        "stage2": "#285f92",
-        "stage3": "#434b54",
-        "on-stage0": "#14171b",
-        "on-stage1": "#14171b",
-        "on-stage2": "#ffffff",
-        "on-stage3": "#ffffff",
-    },
+    "page": ("#ffffff", "#14171b"),
+    "panel": ("#f6f7f8", "#1c2025"),
+    "ink": ("#16191d", "#e9ecef"),
+    "soft": ("#5a626c", "#9aa3ad"),
+    "faint": ("#d5d9de", "#3b424a"),
+    "line": ("#e6e9ec", "#2a3037"),
+    "accent": ("#0068b0", "#5cb2ff"),
+    "second": ("#c74e00", "#ff9a52"),
+    "stage0": ("#0a4a86", "#8cc8ff"),
+    "stage1": ("#2f76b5", "#4a92d0"),
+    "stage2": ("#9cc7ea", "#285f92"),
+    "stage3": ("#cfd4da", "#434b54"),
+    "on-stage0": ("#ffffff", "#14171b"),
+    "on-stage1": ("#ffffff", "#14171b"),
+    "on-stage2": ("#16191d", "#ffffff"),
+    "on-stage3": ("#16191d", "#ffffff"),
 }
+# The middle stays off the page's own colour, so that a score of zero still reads as
+# a scored cell.
+_LOWEST, _MIDDLE, _HIGHEST = (
+    ("#b34700", "#ff9f5a"),
+    ("#f0f1f3", "#262b31"),
+    ("#0a559c", "#6fbaff"),
+)
 
 
 def kind_of(operation: str) -> Kind:
     """The family of an operation, told from its name."""
     name = operation.lower()
-    for key, words in (
-        ("none", ("none", "zero")),
-        ("sep", ("sep",)),
-        ("dil", ("dil",)),
-        ("pool", ("pool",)),
-        ("skip", ("skip", "identity")),
-        ("conv", ("conv",)),
-    ):
-        if any(word in name for word in words):
-            return _BY_KEY[key]
-    return _BY_KEY["other"]
+    return next(kind for kind in KINDS if any(word in name for word in kind.words))
 
 
-def dash_of(operation: str, operations: tuple[str, ...]) -> str:
-    """The dash pattern of an operation among its kind's operations, in their order."""
+def dash_of(
+    operation: str, operations: Sequence[str]
+) -> str | tuple[int, tuple[float, ...]]:
+    """The line style of an operation among its kind's operations, in their order."""
     family = [name for name in operations if kind_of(name) == kind_of(operation)]
     return DASHES[family.index(operation) % len(DASHES)]
 
@@ -111,20 +89,18 @@ def short_name(operation: str) -> tuple[str, str]:
     """An operation's name in two short parts: `("sep", "3×3")`, `("skip", "")`."""
     head, _, tail = operation.rpartition("_")
     size, cross, rest = tail.partition("x")
-    words = operation.replace("_", " ")
-    suffix = ""
+    words, suffix = operation.replace("_", " "), ""
     if head and cross and size.isdigit() and rest.isdigit():
         words, suffix = head.replace("_", " "), f"{size}×{rest}"
-    for long, short in (
-        ("sep conv", "sep"),
-        ("dil conv", "dil"),
-        ("nor conv", "conv"),
-        ("max pool", "max"),
-        ("avg pool", "avg"),
-        ("skip connect", "skip"),
-    ):
-        if words == long:
-            words = short
+    short = {
+        "sep conv": "sep",
+        "dil conv": "dil",
+        "nor conv": "conv",
+        "max pool": "max",
+        "avg pool": "avg",
+        "skip connect": "skip",
+    }
+    words = short.get(words, words)
     return (words if len(words) <= 14 else words[:13] + "…"), suffix
 
 
@@ -133,75 +109,38 @@ def label_of(operation: str) -> str:
     return " ".join(part for part in short_name(operation) if part)
 
 
-_TO_CONES = (
-    (0.4122214708, 0.5363325363, 0.0514459929),
-    (0.2119034982, 0.6806995451, 0.1073969566),
-    (0.0883024619, 0.2817188376, 0.6299787005),
-)
-_TO_LAB = (
-    (0.2104542553, 0.7936177850, -0.0040720468),
-    (1.9779984951, -2.4285922050, 0.4505937099),
-    (0.0259040371, 0.7827717662, -0.8086757660),
-)
-_FROM_LAB = (
-    (1.0, 0.3963377774, 0.2158037573),
-    (1.0, -0.1055613458, -0.0638541728),
-    (1.0, -0.0894841775, -1.2914855480),
-)
-_FROM_CONES = (
-    (4.0767416621, -3.3077115913, 0.2309699292),
-    (-1.2684380046, 2.6097574011, -0.3413193965),
-    (-0.0041960863, -0.7034186147, 1.7076147010),
-)
-
-Triple = tuple[float, float, float]
+def _mix(start: str, end: str, share: float) -> str:
+    """The colour `share` of the way from `start` to `end`, both `#rrggbb`."""
+    pairs = [(int(start[i : i + 2], 16), int(end[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in pairs)
 
 
-def _apply(matrix: tuple[Triple, Triple, Triple], vector: Triple) -> Triple:
-    x, y, z = (sum(m * v for m, v in zip(row, vector, strict=True)) for row in matrix)
-    return x, y, z
-
-
-def linear_rgb(colour: str) -> Triple:
-    """The linear-light channels, 0 to 1, of a colour `#rrggbb` (IEC 61966-2-1)."""
-    coded = [int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)]
-    red, green, blue = (
+def luminance(colour: str) -> float:
+    """The relative luminance, 0 to 1, of a colour `#rrggbb` (WCAG 2.2)."""
+    coded = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [
         c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in coded
-    )
-    return red, green, blue
-
-
-def oklab(linear: Triple) -> Triple:
-    """OKLab lightness and two hues of linear-light channels (Ottosson 2020)."""
-    low, middle, high = _apply(_TO_CONES, linear)
-    return _apply(_TO_LAB, (low ** (1 / 3), middle ** (1 / 3), high ** (1 / 3)))
-
-
-def mix(start: str, end: str, share: float) -> str:
-    """The colour `share` of the way from `start` to `end`, in even steps to the eye."""
-    first, last = oklab(linear_rgb(start)), oklab(linear_rgb(end))
-    light, a, b = (x + share * (y - x) for x, y in zip(first, last, strict=True))
-    low, middle, high = _apply(_FROM_LAB, (light, a, b))
-    linear = _apply(_FROM_CONES, (low**3, middle**3, high**3))
-    coded = (
-        12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055
-        for c in (min(1.0, max(0.0, channel)) for channel in linear)
-    )
-    return "#" + "".join(f"{round(255 * c):02x}" for c in coded)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def palette(scheme: str) -> dict[str, str]:
     """Every colour of one scheme (`light` or `dark`) by the name of its variable.
 
-    `heat0` is the lowest score, `heat{2 * STEPS}` the highest, `heat{STEPS}` zero.
+    `heat0` is the lowest score, `heat{2 * STEPS}` the highest, `heat{STEPS}` zero;
+    `on-heat0` and so on are the colours of text on them.
     """
-    colours = dict(_PAGE[scheme])
+    dark = ("light", "dark").index(scheme)
+    colours = {name: pair[dark] for name, pair in _PAGE.items()}
     for kind in KINDS:
-        colours[f"op-{kind.key}"] = kind.light if scheme == "light" else kind.dark
+        colours[f"op-{kind.key}"] = kind.dark if dark else kind.light
     for step in range(-STEPS, STEPS + 1):
-        end = (_NEGATIVE if step < 0 else _POSITIVE)[scheme]
+        end = (_LOWEST if step < 0 else _HIGHEST)[dark]
         share = abs(step) / STEPS
-        colours[f"heat{step + STEPS}"] = mix(_MIDDLE[scheme], end, share)
+        colours[f"heat{step + STEPS}"] = _mix(_MIDDLE[dark], end, share)
+        # Where black and white stand out equally, by 4.58 to 1.
+        light = luminance(colours[f"heat{step + STEPS}"]) > 0.179
+        colours[f"on-heat{step + STEPS}"] = "#000000" if light else "#ffffff"
     return colours
 
 

@@ -18,7 +18,15 @@ from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.images import AUGMENTATION
 from nas_jax.spaces import Genotype, SpaceMask
 
-BUDGET_FIELDS = ("channels", "layers", "batch_size", "remat", "dtype", "microbatches")
+BUDGET_FIELDS = (
+    "algorithm",
+    "channels",
+    "layers",
+    "batch_size",
+    "remat",
+    "dtype",
+    "microbatches",
+)
 """Fields of the search's config that decide the bytes of its step."""
 
 

@@ -41,5 +41,5 @@ def memory(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Memo
 
 
 def _step_memory(experiment: Experiment, mask: SpaceMask) -> dict[str, float]:
-    darts, _ = algorithm(experiment, mask, 1)
-    return dataclasses.asdict(search_step(experiment, darts).memory)
+    found = algorithm(experiment, mask, 1)
+    return dataclasses.asdict(search_step(experiment, found).memory)

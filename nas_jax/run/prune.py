@@ -160,6 +160,8 @@ def _artefact(
     return Pruning(
         space=experiment.space.name,
         strategy=result.strategy,
+        # What its numbers mean, for readers that do not have it.
+        meaning=pruning.STRATEGIES[config.strategy].words,
         defects=config.defects,
         # Of level, keep and budget, the one that decided.
         level=None if config.keep or config.budget else config.level,

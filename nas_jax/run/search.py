@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any
 
 import jax
 from absl import logging
 
-from nas_jax import data, oneshot, training
+from nas_jax import data, oneshot
 from nas_jax.artefacts import ChosenCells
 from nas_jax.config import SearchConfig
 from nas_jax.networks import get_supernet
@@ -35,27 +34,27 @@ def search(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Chos
         images.num_train, config.train_fraction, experiment.config.seed
     )
     per_epoch = len(halves[0]) // config.batch_size
-    darts, schedule = algorithm(experiment, mask, per_epoch)
-    compiled = search_step(experiment, darts)
+    found = algorithm(experiment, mask, per_epoch)
+    compiled = search_step(experiment, found)
     compile_seconds = time.perf_counter() - started
     loop = Loop(
         experiment,
         "search",
         making.searching(experiment, inputs),
         interrupt,
-        fresh=lambda: darts.init(jax.random.key(0), images.image_shape),
+        fresh=lambda: found.init(jax.random.key(0), images.image_shape),
         per_epoch=per_epoch,
         epochs=config.epochs,
         log_every=config.log_every,
         describe=lambda step, state: {
-            "weight_learning_rate": float(schedule(step - 1)),
-            "alphas": darts.probabilities(state),
+            "weight_learning_rate": float(found.learning_rate(step - 1)),
+            "alphas": found.probabilities(state),
         },
         shown=("train_loss", "valid_loss"),
     )
     with loop.log:
         result = oneshot.search(
-            darts,
+            found,
             experiment.train_images,
             *halves,
             augment=experiment.augment,
@@ -95,8 +94,8 @@ def says(experiment: Experiment, chosen: ChosenCells) -> list[str]:
 
 def algorithm(
     experiment: Experiment, mask: SpaceMask, per_epoch: int
-) -> tuple[oneshot.FirstOrderDarts, Any]:
-    """The one-shot algorithm of a configuration, and its learning rate schedule."""
+) -> oneshot.OneShotAlgorithm:
+    """The one-shot algorithm of a configuration."""
     config: SearchConfig = experiment.config.search
     network = get_supernet(
         mask,
@@ -106,24 +105,14 @@ def algorithm(
         remat=config.remat,  # type: ignore[arg-type]
         dtype=config.dtype,  # type: ignore[arg-type]
     )
-    weights, schedule = training.sgd_cosine(
-        config.weight_learning_rate,
-        per_epoch * config.epochs,
-        steps_per_epoch=per_epoch,
-        minimum=config.weight_learning_rate_min,
-        momentum=config.weight_momentum,
-        weight_decay=config.weight_decay,
-        gradient_clip=config.gradient_clip,
+    steps = {"total_steps": per_epoch * config.epochs, "steps_per_epoch": per_epoch}
+    return oneshot.get_algorithm(config.algorithm).compose(
+        network, dataclasses.asdict(config) | steps
     )
-    alphas = training.alpha_adam(
-        config.alpha_learning_rate, config.alpha_betas, config.alpha_weight_decay
-    )
-    darts = oneshot.FirstOrderDarts(network, weights, alphas, config.microbatches)
-    return darts, schedule
 
 
 def search_step(
-    experiment: Experiment, algorithm: oneshot.FirstOrderDarts
+    experiment: Experiment, algorithm: oneshot.OneShotAlgorithm
 ) -> oneshot.SearchStep:
     """The compiled search step of an experiment."""
     return oneshot.SearchStep(

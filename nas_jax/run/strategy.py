@@ -10,8 +10,6 @@ from nas_jax.errors import ConfigError
 from nas_jax.memory import find_target, parse_bytes, require_compiler
 from nas_jax.spaces import SearchSpace
 
-_OPTIONS = [field.name for field in dataclasses.fields(pruning.Options)]
-
 
 def get_strategy(config: PruneConfig, space: SearchSpace) -> pruning.Strategy:
     """The strategy of a configuration.
@@ -19,7 +17,9 @@ def get_strategy(config: PruneConfig, space: SearchSpace) -> pruning.Strategy:
     Raises:
         ConfigError: An unknown proxy, or an option that the strategy does not have.
     """
-    options = pruning.Options(**{name: getattr(config, name) for name in _OPTIONS})
+    fields = dataclasses.asdict(config)
+    known = {o.name for s in pruning.STRATEGIES.values() for o in s.options}
+    options = {name: value for name, value in fields.items() if name in known}
     return pruning.get_strategy(config.strategy, space, options)
 
 

@@ -6,12 +6,17 @@ import itertools
 import math
 import operator
 import random
+from collections.abc import Mapping
 
 from nas_jax.errors import ConfigError
-from nas_jax.spaces import CellGenotype, CellSpec, Gene, Genotype, SearchSpace
+from nas_jax.spaces import CellGenotype, Gene, Genotype, SearchSpace, SpaceMask
+
+Edges = tuple[int, ...]
 
 
-def sample_genotypes(space: SearchSpace, num: int, seed: int) -> list[Genotype]:
+def sample_genotypes(
+    space: SearchSpace | SpaceMask, num: int, seed: int
+) -> list[Genotype]:
     """Distinct architectures, drawn uniformly from all that a space has.
 
     A node of DARTS has two different incoming edges and an operation other than `none`
@@ -20,7 +25,7 @@ def sample_genotypes(space: SearchSpace, num: int, seed: int) -> list[Genotype]:
     seed begin with the fewer ones.
 
     Args:
-        space: The search space.
+        space: The search space, or what a mask keeps of one.
         num: Number of architectures, from 1 to the size of the space.
         seed: Equal seeds draw equal architectures; 0 or more.
 
@@ -28,13 +33,14 @@ def sample_genotypes(space: SearchSpace, num: int, seed: int) -> list[Genotype]:
         ConfigError: The space has fewer architectures, `num` is less than 1, or the
             seed is negative.
     """
-    size = space.size()
+    whole = space.space if isinstance(space, SpaceMask) else space
+    size = whole.size(space if isinstance(space, SpaceMask) else None)
     if seed < 0:
         # Python's generator draws the same of it as of its absolute value.
         raise ConfigError(f"seed is {seed}; it must be an integer of at least 0")
     if not 1 <= num <= size:
         raise ConfigError(
-            f"{num} different architectures are wanted, but space {space.name!r} has "
+            f"{num} different architectures are wanted, but space {whole.name!r} has "
             f"{size:,}; ask for 1 to {size:,}"
         )
     generator = random.Random(seed)
@@ -46,48 +52,51 @@ def sample_genotypes(space: SearchSpace, num: int, seed: int) -> list[Genotype]:
     return [genotype_at(space, index) for index in drawn]
 
 
-def genotype_at(space: SearchSpace, index: int) -> Genotype:
-    """The architecture of a number from 0 to `space.size() - 1`, each of them once.
+def genotype_at(space: SearchSpace | SpaceMask, index: int) -> Genotype:
+    """The architecture of a number from 0 to the size of the space, each of them once.
 
     The number's digits are the choices at the nodes, the last node's first.
 
     Raises:
         ConfigError: There is no such number.
     """
+    mask = space if isinstance(space, SpaceMask) else SpaceMask.full(space)
     rest = operator.index(index)
     cells = []
-    for spec in reversed(space.cells):
+    for spec in reversed(mask.space.cells):
         genes: list[Gene] = []
+        kept = [
+            [op for op in spec.selectable if op in ops] for ops in mask.cell(spec.name)
+        ]
         for node in reversed(spec.nodes):
-            rest, choice = divmod(rest, _num_choices(spec, node))
-            genes = _genes_at(spec, node, choice) + genes
+            # In how many ways a node takes these edges, with an operation on each.
+            ways = {
+                edges: math.prod(len(kept[edge]) for edge in edges)
+                for edges in itertools.combinations(
+                    spec.incoming(node), spec.num_selected(node)
+                )
+            }
+            rest, choice = divmod(rest, sum(ways.values()))
+            edges, choice = _edges_of(ways, choice)
+            chosen: list[Gene] = []
+            for edge in edges:
+                choice, op = divmod(choice, len(kept[edge]))
+                chosen.append((kept[edge][op], spec.edges[edge][0]))
+            genes = chosen + genes
         cells.append(CellGenotype(spec.name, tuple(genes), spec.output))
     # Nothing is left of a number that the space has.
     if rest:
         raise ConfigError(
-            f"space {space.name!r} has no architecture {index}; allowed: 0 to "
-            f"{space.size() - 1:,}"
+            f"space {mask.space.name!r} has no architecture {index}; allowed: 0 to "
+            f"{mask.space.size(mask) - 1:,}"
         )
-    return Genotype(space, tuple(reversed(cells)))
+    return Genotype(mask.space, tuple(reversed(cells)))
 
 
-def _num_choices(spec: CellSpec, node: int) -> int:
-    """In how many ways a node takes its edges, with an operation on each."""
-    chosen = spec.num_selected(node)
-    edges = math.comb(len(spec.incoming(node)), chosen)
-    return edges * len(spec.selectable) ** chosen
-
-
-def _genes_at(spec: CellSpec, node: int, choice: int) -> list[Gene]:
-    """A node's genes: digits for the operations, above them one for the edges."""
-    chosen = spec.num_selected(node)
-    ops = []
-    for _ in range(chosen):
-        choice, op = divmod(choice, len(spec.selectable))
-        ops.append(spec.selectable[op])
-    edges = next(
-        itertools.islice(
-            itertools.combinations(spec.incoming(node), chosen), choice, None
-        )
-    )
-    return [(op, spec.edges[edge][0]) for op, edge in zip(ops, edges, strict=True)]
+def _edges_of(ways: Mapping[Edges, int], choice: int) -> tuple[Edges, int]:
+    """Which edges the number of a choice has, and its number among theirs."""
+    for edges, count in ways.items():
+        if choice < count:
+            return edges, choice
+        choice -= count
+    raise AssertionError("a number above all choices")

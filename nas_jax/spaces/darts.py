@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nas_jax.spaces.mask import SpaceMask
+from nas_jax.spaces.registry import register_space
 from nas_jax.spaces.space import CellSpec, SearchSpace
 
 DARTS_OPS = (
@@ -35,3 +37,12 @@ def darts_space(num_nodes: int = 4, ops: tuple[str, ...] = DARTS_OPS) -> SearchS
     return SearchSpace(
         name, (_cell("normal", num_nodes, ops), _cell("reduce", num_nodes, ops))
     )
+
+
+register_space(
+    "darts",
+    lambda num_nodes: SpaceMask.full(darts_space(num_nodes)),
+    title="two cells, 14 edges of 8 operations each",
+    reference="Liu et al. 2019, arXiv 1806.09055",
+    chooses_nodes=True,
+)

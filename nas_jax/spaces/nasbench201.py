@@ -16,6 +16,8 @@ import numpy as np
 
 from nas_jax.errors import GenotypeError
 from nas_jax.spaces.genotype import CellGenotype, Genotype
+from nas_jax.spaces.mask import SpaceMask
+from nas_jax.spaces.registry import register_space
 from nas_jax.spaces.space import NONE, CellSpec, SearchSpace
 
 NASBENCH201_OPS = (
@@ -203,3 +205,11 @@ def _check(operations: Sequence[str]) -> None:
             f"an architecture is the operations of {len(_EDGES)} edges, each one of "
             f"{', '.join(NASBENCH201_OPS)}; got {operations!r}"
         )
+
+
+register_space(
+    "nasbench201",
+    lambda: SpaceMask.full(nasbench201_space()),
+    title="one cell, 6 edges of 5 operations each; 15,625 architectures",
+    reference="Dong and Yang 2020, arXiv 2001.00326",
+)

@@ -6,9 +6,12 @@ operations are those of automl/RobustDARTS, src/spaces.py.
 
 from __future__ import annotations
 
+import functools
+
 from nas_jax.errors import MaskError
 from nas_jax.spaces.darts import darts_space
 from nas_jax.spaces.mask import SpaceMask
+from nas_jax.spaces.registry import register_space
 
 NOISE = "noise"
 """The operation that replaces every value of its input by a draw from N(0, 1).
@@ -86,4 +89,18 @@ def robust_darts(name: str) -> SpaceMask:
         return SpaceMask(space, tuple((ops,) * len(c.edges) for c in space.cells))
     raise MaskError(
         f"RobustDARTS has no space {name!r}; allowed: {', '.join(ROBUST_DARTS)}"
+    )
+
+
+for _name, _title in (
+    ("s1", "two operations on each edge of DARTS' cells, other ones on each"),
+    ("s2", "DARTS with skip_connect and sep_conv_3x3 alone"),
+    ("s3", "DARTS with none, skip_connect and sep_conv_3x3 alone"),
+    ("s4", "DARTS' cells with noise and sep_conv_3x3 alone"),
+):
+    register_space(
+        _name,
+        functools.partial(robust_darts, _name),
+        title=_title,
+        reference="Zela et al. 2020, arXiv 1909.09656",
     )

@@ -1,4 +1,4 @@
-"""Rank correlation of weighted pairs: a weight counts how often a pair is there.
+"""Ranks, and rank correlation of weighted pairs: a weight counts how often one occurs.
 
 A bootstrap sample is the same pairs with other weights, so whatever depends on their
 order alone is worked out once for all samples.
@@ -15,6 +15,18 @@ from nas_jax.errors import DataError
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Maps weights, int64 `[B, n]`, to a statistic of each row, float64 `[B]`; NaN where it
 is undefined."""
+
+
+def average_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks `[n]` from 1, the lowest; equal values share the mean of theirs."""
+    _, starts, groups = _order(values)
+    return _group_ranks(np.diff(starts, append=len(values))[None])[0, groups]
+
+
+def _group_ranks(counts: np.ndarray) -> np.ndarray:
+    """Average rank, from 1, of each of G ascending groups of equal values, `[B, G]`."""
+    ranks: np.ndarray = np.cumsum(counts, axis=1) - (counts - 1) / 2
+    return ranks
 
 
 def _check_pairs(x: np.ndarray, y: np.ndarray) -> None:
@@ -62,7 +74,7 @@ def spearman_rho(x: np.ndarray, y: np.ndarray) -> Statistic:
         centred, squares = [], []
         for order, starts, groups in orders:
             counts = _group_sums(weights[:, order], starts)
-            ranks = np.cumsum(counts, axis=1) - (counts - 1) / 2 - mean
+            ranks = _group_ranks(counts) - mean
             centred.append(np.take(ranks, groups, axis=1))
             squares.append(np.einsum("bg,bg,bg->b", counts, ranks, ranks))
         product = np.einsum("bn,bn,bn->b", weights, *centred)

@@ -16,12 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.networks.thin_darts import ThinDarts
+from nas_jax.contrib.te_nas import ThinDarts
 from nas_jax.proxies import Batch
 from nas_jax.proxies.ntk import weight_gradients
 from nas_jax.proxies.regions import count_regions
 from nas_jax.proxies.spectrum import condition_number
-from nas_jax.pruning.thin import scored_thin
 from nas_jax.spaces import NONE, SpaceMask, darts_space
 
 torch = pytest.importorskip(
@@ -174,7 +173,7 @@ def _crops() -> np.ndarray:
 def _weights(stem: bool) -> Mapping[str, Any]:
     """Ours, with shifts, scales and biases that are not ones and zeros."""
     network = ThinDarts(SPACE, CLASSES, stem=stem)
-    shapes = network.init(jax.random.key(0), 3 if stem else 1)
+    shapes = network.init(jax.random.key(0), (8, 8, 3))
     rng = np.random.default_rng(3)
     return jax.tree.map(
         lambda x: np.asarray(x, np.float64) + rng.normal(0, 0.1, x.shape), shapes
@@ -187,8 +186,8 @@ def _ours() -> list[Scores]:
     @functools.partial(jax.jit, compiler_options=QUICK)
     def score(params: Any, thin_params: Any, live: Any) -> tuple[jax.Array, ...]:
         batch = Batch(jnp.asarray(_images()), jnp.zeros(BATCH, jnp.int32))
-        rows = weight_gradients(scored_thin(network, params, live), batch)
-        bare = scored_thin(thin, thin_params, live)
+        rows = weight_gradients(network.scored(params, live), batch)
+        bare = thin.scored(thin_params, live)
         seen = bare.tell(thin_params, jnp.asarray(_crops()))
         assert seen.relu_inputs is not None
         regions = count_regions(seen.relu_inputs)

@@ -39,9 +39,7 @@ def study() -> run.Study:
 def test_a_set_prunes_as_its_rankers_do(study: run.Study) -> None:
     parts = ranker_masks.score(study, 3)
     for proxies in (("params",), ("params", "l2_norm")):
-        options = pruning.Options(
-            proxies=proxies, channels=2, layers=1, batch_size=8, repeats=2
-        )
+        options = dict(proxies=proxies, channels=2, layers=1, batch_size=8, repeats=2)
         alone = pruning.prune(
             SpaceMask.full(study.space),
             pruning.get_strategy("zero_one_shot", study.space, options),

@@ -18,7 +18,7 @@ from nas_jax.networks import (
     mixture_weights,
     to_edges,
 )
-from nas_jax.oneshot import FirstOrderDarts
+from nas_jax.oneshot import OneShotSearch
 from nas_jax.spaces import SpaceMask, darts_space
 from nas_jax.training import alpha_adam, loss_and_accuracy, sgd_cosine
 
@@ -161,14 +161,14 @@ def test_first_order_steps(name: str) -> None:
     with jax.enable_x64(True):
         pair = make_pair(MASKS[name], "float64")
         weights, _ = sgd_cosine(0.025, 100, steps_per_epoch=100)
-        algorithm = FirstOrderDarts(pair.network, weights, alpha_adam())
+        algorithm = OneShotSearch(pair.network, weights, alpha_adam())
         state = algorithm.init(jax.random.key(0), (SIZE, SIZE, 3))
         state = jax.tree.map(
             lambda x: x.astype("float64") if x.dtype == "float32" else x, state
         )._replace(params=pair.params, alphas=pair.alphas)
         step = jax.jit(algorithm.step)
         for _ in range(2):
-            state, metrics = step(state, *pair.batches)
+            state, metrics = step(state, *pair.batches, jax.random.key(1))
             losses = pair.torch(*pair.torch_batches)
             for key, loss in zip(("train_loss", "valid_loss"), losses, strict=True):
                 assert float(metrics[key]) == pytest.approx(loss, rel=EXACT)

@@ -36,13 +36,6 @@ def test_command_gets_config_and_workdir(folder: Path) -> None:
     assert not (folder / "__pycache__").exists()
 
 
-def test_argument_of_the_config_file(folder: Path) -> None:
-    command = Command()
-    argv = ["--config=good.py:smoke", "--workdir", "w"]
-    assert app.run(command, argv, name="x", help_text="") == 0
-    assert command.calls[0].config.search.epochs == 1
-
-
 def test_overrides_are_typed(folder: Path) -> None:
     config = (
         Command()
@@ -63,20 +56,6 @@ def test_overrides_are_typed(folder: Path) -> None:
     assert config.name == "a b"
     assert config.prune.proxies == ("snip", "nwot")
     assert config.search.alpha_betas == (0.1, 0.2)
-
-
-def test_boolean_can_be_negated_and_a_tuple_given_by_repetition(folder: Path) -> None:
-    config = (
-        Command()
-        .run(
-            "--noconfig.data.flip",
-            "--config.prune.proxies=snip",
-            "--config.prune.proxies=nwot",
-        )
-        .config
-    )
-    assert config.data.flip is False
-    assert config.prune.proxies == ("snip", "nwot")
 
 
 def test_calls_of_one_process_are_independent(folder: Path) -> None:
@@ -110,22 +89,6 @@ def test_flags_of_the_command(folder: Path) -> None:
     argv = ["--config=good.py", "--workdir=w", "--top=5"]
     assert app.run(command, argv, name="x", help_text="", define_flags=define) == 0
     assert command.calls[0].flags.top == 5
-
-
-def test_command_that_needs_neither_config_nor_workdir() -> None:
-    command = Command()
-    assert (
-        app.run(
-            command, [], name="x", help_text="", needs_config=False, needs_workdir=False
-        )
-        == 0
-    )
-    assert command.calls[0].workdir == ""
-
-
-def test_exit_code_of_the_command_is_returned(folder: Path) -> None:
-    argv = ["--config=good.py", "--workdir=w"]
-    assert app.run(lambda call: 7, argv, name="x", help_text="") == 7
 
 
 def test_error_of_the_command_becomes_one_line(

@@ -29,11 +29,9 @@ def mistake(
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["--workdir=w"], "--config is missing"),
         (["--config=good.py"], "--workdir is missing"),
         (["--config=good.py", "--workdir="], "--workdir is missing"),
         ([], "--config is missing"),
-        (["--config"], "Missing value for flag --config"),
         (["--workdir=w", "--config.seed=1"], "--config is missing"),
         (["--workdir=w", "--config.seed=1", "--config=good.py"], "Found --config.seed"),
         (["--config="], "config file '' does not exist"),
@@ -41,7 +39,6 @@ def mistake(
             ["--config=godo.py", "--workdir=w"],
             "config file 'godo.py' does not exist; did you mean good.py?",
         ),
-        (["--config=."], "config file '.' does not exist"),
         (
             ["--config=good.py:fast"],
             "config file good.py, line 12 raised ValueError: argument 'fast' is not",
@@ -75,7 +72,6 @@ def test_mistakes_with_the_needed_flags(
             "--config.search=3",
             "--config.search: this is a group of fields; set one of them: channels,",
         ),
-        ("--config.search.epochs.x=3", "--config.search.epochs.x: the config has no"),
         ("--config.=3", "--config.: this is a group of fields; set one of them: name,"),
     ],
 )
@@ -89,7 +85,6 @@ def test_misspelt_field_is_named_with_what_there_is(
     ("argv", "allowed"),
     [
         ("--config.search.epochs=abc", "it takes a whole number"),
-        ("--config.search.epochs=1.5", "it takes a whole number"),
         ("--config.search.weight_decay=abc", "it takes a finite number"),
         ("--config.data.flip=abc", "it takes true or false"),
         ("--config.search.alpha_betas=(0.5,", "it takes a tuple of 2 values, each a"),
@@ -110,7 +105,6 @@ def test_value_of_a_wrong_type_is_named_with_the_type(
         ("--wrkdir=3", "flag 'wrkdir'. Did you mean: workdir ?"),
         ("extra", "unexpected argument 'extra'; flags look like --name=value"),
         ("--flagfile=missing", "Unable to open flagfile"),
-        ("--config.search.weight_decay=nan", "search.weight_decay is nan"),
         ("--config.search.epochs=0", "search.epochs is 0: it must be 1 or more"),
         ("--config.prune.proxies=a,b", "prune.proxies is ('a,b',)"),
     ],
@@ -128,21 +122,17 @@ CONFIG_IMPORT = "from nas_jax.config import ExperimentConfig\n"
     ("text", "argument", "expected"),
     [
         ("x = 1", "", "config file bad.py lacks a function get_config()"),
-        ("get_config = 3", "", "config file bad.py lacks a function get_config()"),
         (
             "def get_config(): return {}",
             "",
             "get_config() in bad.py returned a value of type dict; it must return",
         ),
-        ("def get_config(): pass", "", "get_config() in bad.py returned a value of"),
         (
             "\nraise RuntimeError('boom\\nboom')",
             "",
             "config file bad.py, line 2 raised RuntimeError: boom boom",
         ),
         ("def get_config(:", "", "config file bad.py, line 1 raised SyntaxError"),
-        ("import nothing_such", "", "config file bad.py, line 1 raised ModuleNotFound"),
-        ("import sys; sys.exit(3)", "", "config file bad.py, line 1 raised SystemExit"),
         (
             "def get_config(): open('missing')",
             "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from nas_jax.cli.memory_settings import overrides, random_mask, read_settings
 from nas_jax.config import DataConfig, ExperimentConfig
-from nas_jax.errors import ConfigError, DataError, MaskError
+from nas_jax.errors import ConfigError, DataError
 from nas_jax.memory import Candidate
-from nas_jax.run.memory_data import ImageFacts, image_facts, parse_shape
+from nas_jax.run.memory_data import sized_images
 from nas_jax.run.space import start_mask
 from nas_jax.spaces import NONE, get_mask
 
@@ -28,9 +29,10 @@ def flags(**given: list[str]) -> Any:
 
 def read(budget: bool = False, **given: list[str]) -> list[Candidate]:
     settings = read_settings(ExperimentConfig(), START, flags(**given), budget)
-    assert all(settings.mask(c).kept_fraction == c.kept for c in settings.candidates)
+    assert all(mask.kept_fraction == c.kept for c, mask in settings.masks.items())
+    assert set(settings.masks) == {*settings.asked, *settings.fallback}
     assert budget or not settings.fallback
-    return list(settings.candidates)
+    return settings.asked
 
 
 def test_the_config_as_it_is_unpruned_and_pruned() -> None:
@@ -45,7 +47,7 @@ def test_the_config_as_it_is_unpruned_and_pruned() -> None:
 def test_every_combination_masks_first() -> None:
     found = read(
         kept=["1", "0.25"],
-        remat=["none", "cell"],
+        remat=["none", "cell", "none"],
         dtype=["bfloat16"],
         batch=["64", "32"],
         microbatches=["1", "4"],
@@ -53,10 +55,6 @@ def test_every_combination_masks_first() -> None:
     assert len(found) == len(set(found)) == 16
     assert [c.kept for c in found] == [1.0] * 8 + [0.25] * 8
     assert found[1] == Candidate("all", 1.0, "none", "bfloat16", 64, 4)
-
-
-def test_repeated_values_count_once() -> None:
-    assert len(read(kept=["1", "1.0"], remat=["wave", "wave"])) == 1
 
 
 def test_a_mask_file_and_a_share(tmp_path) -> None:
@@ -75,10 +73,10 @@ def test_the_configs_own_mask(tmp_path) -> None:
     config = ExperimentConfig()
     config.space.mask = str(file)
     start = start_mask(config.space)
-    (found,) = read_settings(config, start, flags(), False).candidates
+    (found,) = read_settings(config, start, flags(), False).asked
     assert (found.mask, found.kept) == (str(file), 1.0)
     # Shares are of what that mask has.
-    (half,) = read_settings(config, start, flags(kept=["0.5"]), False).candidates
+    (half,) = read_settings(config, start, flags(kept=["0.5"]), False).asked
     assert half.kept == 0.5
     assert overrides(config, half) == []
 
@@ -89,12 +87,10 @@ def test_shares_are_of_the_space_that_is_there(name: str) -> None:
     config.space.name = name
     start = start_mask(config.space)
     settings = read_settings(config, start, flags(), False)
-    assert [(c.mask, c.kept) for c in settings.candidates] == [
-        ("all", 1.0),
-        ("random", 0.5),
-    ]
-    half = settings.mask(settings.candidates[1])
-    assert half.num_kept == start.num_kept / 2
+    whole, half = settings.asked
+    assert (whole.mask, whole.kept) == ("all", 1.0)
+    assert (half.mask, half.kept) == ("random", 0.5)
+    assert settings.masks[half].num_kept == start.num_kept / 2
 
 
 @pytest.mark.parametrize(
@@ -114,23 +110,6 @@ def test_shares_are_of_the_space_that_is_there(name: str) -> None:
 def test_a_value_that_is_not_allowed(given: dict[str, list[str]], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read(**given)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, "cannot read .*mask.json.*; give a mask or a prune.json"),
-        (b"\xff", "cannot read .*mask.json.*utf-8"),
-        (b"{", "not JSON"),
-        (b"[]", "a mask is"),
-    ],
-)
-def test_a_mask_that_is_none(tmp_path, content, said) -> None:
-    file = tmp_path / "mask.json"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(MaskError, match=said):
-        read(mask=[str(file)])
 
 
 def test_a_budget_search_goes_through_more() -> None:
@@ -193,68 +172,52 @@ def test_a_random_mask_follows_its_seed() -> None:
     assert random_mask(START, 1.0, 1) == START
 
 
-@pytest.mark.parametrize("text", ["32x32", "32", "0x32x3", "32x32x3x1", "ax32x3", ""])
+def sizes(config: DataConfig, *given: Any) -> Any:
+    """Height, width and channels; number of classes; number of training images."""
+    images = sized_images(config, *(given or ("", 0, 0)))
+    assert len(images.mean) == len(images.std) == images.image_shape[2]
+    return images.image_shape, images.num_classes, images.num_train
+
+
+@pytest.mark.parametrize("text", ["32x32", "32", "0x32x3", "32x32x3x1", "ax32x3"])
 def test_no_image_shape(text: str) -> None:
     with pytest.raises(ConfigError, match="as in 32x32x3"):
-        parse_shape(text)
+        sizes(DataConfig(), text, 1, 1)
 
 
-def test_sizes_of_a_tfds_data_set_by_its_name() -> None:
+def test_sizes_of_a_tfds_data_set_are_known_or_given() -> None:
     config = DataConfig(source="tfds", name="cifar10:3.0.2")
-    assert image_facts(config, "", 0, 0) == ImageFacts((32, 32, 3), 10, 50_000)
-
-
-def test_flags_go_before_what_is_known() -> None:
-    config = DataConfig(source="tfds", name="cifar100")
-    facts = image_facts(config, "64x48x1", 0, 7)
-    assert facts == ImageFacts((64, 48, 1), 100, 7)
-
-
-def test_an_unknown_tfds_data_set_needs_flags() -> None:
-    config = DataConfig(source="tfds", name="my_own")
+    assert sizes(config) == ((32, 32, 3), 10, 50_000)
+    # No memory is taken, however many there are.
+    assert sizes(config, "64x48x1", 0, 10**9) == ((64, 48, 1), 10, 10**9)
+    own = DataConfig(source="tfds", name="my_own")
     with pytest.raises(ConfigError, match="my_own.*--image_shape=32x32x3"):
-        image_facts(config, "8x8x1", 2, 0)
-    assert image_facts(config, "8x8x1", 2, 9) == ImageFacts((8, 8, 1), 2, 9)
+        sizes(own, "8x8x1", 2, 0)
+    assert sizes(own, "8x8x1", 2, 9) == ((8, 8, 1), 2, 9)
 
 
 def test_sizes_of_images_that_are_made() -> None:
     config = DataConfig(source="synthetic", image_size=16, num_classes=3, num_train=20)
-    assert image_facts(config, "", 0, 0) == ImageFacts((16, 16, 3), 3, 20)
-    assert image_facts(DataConfig(), "", 0, 0) == ImageFacts((8, 8, 1), 10, 1437)
+    assert sizes(config) == ((16, 16, 3), 3, 20)
+    assert sizes(DataConfig()) == ((8, 8, 1), 10, 1437)
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 4, 3), (6, 8, 4)])
 @pytest.mark.parametrize("names", [{}, {"classes": np.array(["a", "b", "c"])}])
-def test_sizes_of_an_npz_file(tmp_path, monkeypatch, shape, names) -> None:
+def test_sizes_of_an_npz_file_whose_images_are_not_read(tmp_path, shape, names) -> None:
     path = tmp_path / "own.npz"
-    labels = np.array([0, 1, 0, 1, 0, 1])
-    x = np.zeros(shape, np.uint8)
-    np.savez_compressed(
-        path, x_train=x, y_train=labels, x_test=x, y_test=labels, **names
-    )
-    # Neither training nor test images are read.
-    real = np.lib.npyio.NpzFile.__getitem__
-
-    def getitem(self, key):
-        assert "x_" not in key
-        return real(self, key)
-
-    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", getitem)
-    facts = image_facts(DataConfig(source="npz", path=str(path)), "", 0, 0)
+    np.savez(path, y_train=np.array([0, 1, 0, 1, 0, 1]), **names)
+    with zipfile.ZipFile(path, "a") as archive, archive.open("x_train.npy", "w") as x:
+        # A head without images.
+        head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(x, head)
     channels = shape[3] if len(shape) == 4 else 1
-    assert facts == ImageFacts((8, 4, channels), len(names.get("classes", "ab")), 6)
+    expected = ((8, 4, channels), len(names.get("classes", "ab")), 6)
+    assert sizes(DataConfig(source="npz", path=str(path))) == expected
 
 
 def test_an_npz_file_that_is_damaged(tmp_path) -> None:
     path = tmp_path / "own.npz"
     path.write_bytes(b"PK")
     with pytest.raises(DataError, match="not a complete .npz"):
-        image_facts(DataConfig(source="npz", path=str(path)), "", 0, 0)
-
-
-def test_a_data_set_without_memory() -> None:
-    facts = ImageFacts((32, 32, 3), 10, 10**9)
-    dataset = facts.dataset()
-    assert dataset.image_shape == facts.image_shape
-    assert (dataset.num_classes, dataset.num_train) == (10, 10**9)
-    assert len(dataset.mean) == len(dataset.std) == 3
+        sizes(DataConfig(source="npz", path=str(path)))

@@ -97,10 +97,6 @@ def test_load_takes_the_folder_from_path(data_dir: Path) -> None:
     assert dataset.num_train == 6
 
 
-def test_validation_stands_in_for_test(data_dir: Path) -> None:
-    assert load_tfds("validated", str(data_dir)).num_test == 4
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [

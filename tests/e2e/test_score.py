@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,10 +32,11 @@ TINY = (
 # Sends a signal to its own process right after a call's scores are known.
 DRIVER = """
 import os, sys
-from nas_jax.cli import score, score_loop
+from nas_jax.cli import score
+from nas_jax.cli.score import loop
 
 at, number, *arguments = sys.argv[1:]
-add = score_loop.Results.add
+add = loop.Results.add
 
 
 def signalled(self, scores):
@@ -43,7 +45,7 @@ def signalled(self, scores):
         os.kill(os.getpid(), int(number))
 
 
-score_loop.Results.add = signalled
+loop.Results.add = signalled
 sys.exit(score.main(arguments))
 """
 TERM, KILL = str(int(signal.SIGTERM)), str(int(signal.SIGKILL))
@@ -150,6 +152,16 @@ def test_genotypes_of_darts_from_a_file(cli: Any, tmp_path: Path) -> None:
     for row in rows:
         assert row["scores"]["sep_convs"] == row["architecture"].count("sep_conv")
         assert row["scores"]["params"] > 0
+
+
+def test_a_part_of_darts_is_scored_as_such(cli: Any, tmp_path: Path) -> None:
+    flags = ("--space=s2", "--num=4", "--channels=1", "--cells=2", "--proxies=params")
+    assert cli.main("score", *flags, f"--json={tmp_path / 'r.json'}") == 0
+    found = read(tmp_path / "r.json")
+    assert found["settings"]["space"] == "s2" and len(found["rows"]) == 4
+    for row in found["rows"]:
+        ops = re.findall(r"\('(\w+)', \d\)", row["architecture"])
+        assert len(ops) == 16 and set(ops) <= {"skip_connect", "sep_conv_3x3"}
 
 
 def test_the_published_accuracies(

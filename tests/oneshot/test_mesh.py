@@ -16,18 +16,19 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from nas_jax.errors import ConfigError
 from nas_jax.networks import Supernet
-from nas_jax.oneshot import FirstOrderDarts
+from nas_jax.oneshot import OneShotSearch
 from nas_jax.spaces import SpaceMask, darts_space
 
 assert len(jax.devices()) == 8
 space = darts_space(1, ("none", "skip_connect", "sep_conv_3x3"))
 network = Supernet(SpaceMask.full(space), 2, 3, 3)
-algorithm = FirstOrderDarts(network, optax.sgd(0.1), optax.sgd(0.7))
+algorithm = OneShotSearch(network, optax.sgd(0.1), optax.sgd(0.7))
 state = algorithm.init(jax.random.key(0), (8, 8, 1))
 images = jax.random.normal(jax.random.key(1), (16, 8, 8, 1))
 labels = jnp.arange(16) % 3
 train, valid = (images[:8], labels[:8]), (images[8:], labels[8:])
 step = jax.jit(algorithm.step)
+key = jax.random.key(2)
 found = {}
 
 
@@ -37,20 +38,20 @@ def put(mesh):
 
 
 mesh = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Auto,))
-spread = step(*put(mesh))
+spread = step(*put(mesh), key)
 found["devices"] = len(spread[0].step.sharding.device_set)
 found["distance"] = max(
     float(np.max(np.abs(np.asarray(one) - np.asarray(other))))
     for one, other in zip(
-        *map(jax.tree.leaves, (step(state, train, valid), spread)), strict=True
+        *map(jax.tree.leaves, (step(state, train, valid, key), spread)), strict=True
     )
 )
 explicit = jax.make_mesh((8,), ("d",), axis_types=(AxisType.Explicit,))
 cases = {
-    "jitted": lambda: step(*put(explicit)),
-    "eager": lambda: algorithm.step(*put(explicit)),
-    "batch": lambda: step(state, *put(explicit)[1:]),
-    "state": lambda: step(put(explicit)[0], train, valid),
+    "jitted": lambda: step(*put(explicit), key),
+    "eager": lambda: algorithm.step(*put(explicit), key),
+    "batch": lambda: step(state, *put(explicit)[1:], key),
+    "state": lambda: step(put(explicit)[0], train, valid, key),
 }
 for name, case in cases.items():
     try:

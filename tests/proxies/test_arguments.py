@@ -38,7 +38,8 @@ def test_labels_that_are_no_classes(name: str, tiny: Any) -> None:
     network, images = tiny.network(tiny.params(0)), tiny.batch().images
     for labels, said in WRONG:
         with pytest.raises(DataError, match=said):
-            get_proxy(name).score(network, Batch(images, jnp.asarray(labels)), KEY)
+            batch = Batch(images, jnp.asarray(labels))
+            jax.eval_shape(lambda b=batch: get_proxy(name).score(network, b, KEY))
 
 
 def test_labels_of_formulas() -> None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nas_jax.contrib.te_nas import ThinDarts
 from nas_jax.networks import (
     NasBench201Supernet,
     Supernet,
@@ -24,16 +25,14 @@ from nas_jax.networks import (
     zero_alphas,
 )
 from nas_jax.networks.backbone import places
-from nas_jax.networks.thin_darts import ThinDarts
 from nas_jax.proxies import Batch, ScoredNetwork, logsynflow, synflow
 from nas_jax.pruning import scored_supernet
 from nas_jax.pruning.scored_nasbench201 import scored_nasbench201
-from nas_jax.pruning.thin import scored_thin
 from nas_jax.scoring import get_family
 from nas_jax.scoring.families import Darts
 from nas_jax.spaces import Genotype, SpaceMask, darts_space, nasbench201_space
 from nas_jax.spaces.nasbench201 import NASBENCH201_OPS
-from tests.networks import thin_reference
+from tests.contrib import thin_reference
 
 FAST = {"xla_backend_optimization_level": 0}
 KEY = jax.random.key(0)
@@ -261,7 +260,7 @@ def test_thin_network(monkeypatch: pytest.MonkeyPatch) -> None:
     live = live_of(SPACE, ("normal", 0, "sep_conv_3x3"), ("reduce", 3, "skip_connect"))
     weights = even(SPACE, live)
     check(
-        scored_thin(network, params, live),
+        network.scored(params, live),
         lambda p: thin_reference.logits(SPACE, p, jnp.asarray(ONES), weights),
         params,
     )

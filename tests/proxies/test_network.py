@@ -20,7 +20,6 @@ from nas_jax.proxies import (
     flops,
     get_proxy,
     grad_norm,
-    list_proxies,
     logsynflow,
     params,
     snip,
@@ -73,23 +72,6 @@ def test_a_flax_model() -> None:
     assert np.isfinite(scores(weights, batch)).all()
 
 
-def test_batches_do_not_mix(tiny: Any) -> None:
-    # Batches that come and go: a new one may lie where an old one lay.
-    network = tiny.network(tiny.params(0))
-    score = jax.jit(
-        lambda images: grad_norm(
-            tiny.network(tiny.params(0)), Batch(images, jnp.arange(6) % 3), KEY
-        )
-    )
-    for seed in range(5):
-        images = tiny.batch(seed).images
-        batch = Batch(images, jnp.arange(6) % 3)
-        assert grad_norm(network, batch, KEY) == pytest.approx(
-            float(score(images)), rel=1e-4
-        )
-        del batch
-
-
 def gradient_norms(network: ScoredNetwork, batch: Batch) -> Any:
     return jnp.stack([grad_norm(network, batch, KEY), snip(network, batch, KEY)])
 
@@ -117,20 +99,6 @@ def test_one_network_in_several_traces(tiny: Any) -> None:
     for value in outer(batch):
         np.testing.assert_allclose(value, expected, rtol=1e-5)
     np.testing.assert_allclose(gradient_norms(network, batch), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", list_proxies())
-def test_a_network_is_used_in_two_programs(name: str, tiny: Any) -> None:
-    network, batch = tiny.network(tiny.params(0)), tiny.batch()
-    fast = {"xla_backend_optimization_level": 0}
-
-    def score(images: Any) -> Any:
-        return get_proxy(name).score(network, Batch(images, batch.labels), KEY)
-
-    first, second = (
-        jax.jit(lambda: score(batch.images), compiler_options=fast)() for _ in range(2)
-    )
-    assert first == second
 
 
 def test_a_copy_with_other_weights_shares_nothing(tiny: Any) -> None:

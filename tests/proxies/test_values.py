@@ -196,8 +196,8 @@ def test_nwot_against_loops_over_binary_codes() -> None:
 def test_nwot_of_equal_patterns_is_no_number() -> None:
     """The determinant is 0; rounding makes some e^-40 of it."""
     rng = np.random.default_rng(0)
-    for size in (4, 16, 64):
-        for _ in range(5):
+    for size in (4, 64):
+        for _ in range(3):
             inputs = rng.normal(size=(2, size, 500))
             inputs[:, size // 2] = inputs[:, 1]
             network = relu_network((inputs, [1.0, 3.0]))

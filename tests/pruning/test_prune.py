@@ -7,8 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nas_jax.config import config_fields
 from nas_jax.errors import ConfigError
@@ -42,15 +40,9 @@ def by_worth(proxies: None) -> PruneResult:
     return run(FULL, ("worth",))
 
 
-@pytest.mark.parametrize(
-    ("level", "kept"),
-    [(0.0, 8), (0.25, 6), (0.5, 4), (0.625, 3), (0.75, 2), (0.875, 1), (0.99, 1)],
-)
-def test_operations_to_keep_of_eight(level: float, kept: int) -> None:
-    assert operations_to_keep(8, level) == kept
-
-
 def test_operations_to_keep_rounds_down_and_keeps_one() -> None:
+    levels = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 0.99)
+    assert [operations_to_keep(8, level) for level in levels] == [8, 6, 4, 3, 2, 1, 1]
     assert operations_to_keep(5, 0.5) == 2
     assert operations_to_keep(7, 0.3) == 4
     # 10 * (1 - 0.9) is 0.9999999999999998 in floating point.
@@ -182,18 +174,6 @@ def test_scores_of_several_proxies_are_added() -> None:
         if row.score is not None:
             assert [*row.scores] == [*names]
             assert row.score == pytest.approx(sum(p.score for p in parts), rel=1e-5)
-
-
-@settings(max_examples=10)
-@given(level=st.floats(0, 1, exclude_max=True))
-def test_every_edge_keeps_as_many_as_the_level_says(level: float) -> None:
-    result = run(SMALL, ("later_is_better",), level=level)
-    keep = operations_to_keep(5, level)
-    for cell in result.mask.kept:
-        for ops in cell:
-            assert len(ops) == keep >= 1
-            if keep < 5:
-                assert ops == CONVS[4 - keep :]
 
 
 def test_the_same_key_gives_the_same_result() -> None:

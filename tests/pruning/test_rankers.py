@@ -42,20 +42,6 @@ def scorer(
     return RankerScores(rankers, mask, 2, chunk=chunk, at_once=at_once)
 
 
-@pytest.fixture
-def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Grows with each program that is compiled ahead of time."""
-    seen: list[str] = []
-    compile_ = jax.stages.Lowered.compile
-
-    def count(self: Any, *args: Any, **options: Any) -> Any:
-        seen.append("compiled")
-        return compile_(self, *args, **options)
-
-    monkeypatch.setattr(jax.stages.Lowered, "compile", count)
-    return seen
-
-
 @pytest.fixture(scope="module")
 def traces(register: Callable[..., None]) -> list[str]:
     """Grows when one of three proxies is traced; the third is of another kind."""
@@ -79,9 +65,8 @@ def traces(register: Callable[..., None]) -> list[str]:
 NAMES = ("first", "third", "second")
 
 
-def test_rounds_and_repeats_share_the_programs(
-    compilations: list[str], traces: list[str]
-) -> None:
+def test_rounds_and_repeats_share_the_programs(traces: list[str]) -> None:
+    traces.clear()
     # Two rounds of different size, each in two repeats, in chunks of one size.
     wide = darts_space(1, ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3"))
     result = prune(
@@ -93,14 +78,11 @@ def test_rounds_and_repeats_share_the_programs(
         target=Target(keep=1),
     )
     assert (result.rounds, result.candidates) == (2, 2 * (1 + 12) + 2 * (1 + 8))
-    # Two programs: one for the first and the second proxy, one for the third.
-    assert len(compilations) == 2
-    assert set(traces) == set(NAMES)
+    # Each is traced once, however many chunks there are.
+    assert sorted(traces) == sorted(NAMES)
 
 
-def test_other_candidates_and_batches_share_the_programs(
-    compilations: list[str], traces: list[str]
-) -> None:
+def test_other_candidates_and_batches_share_the_programs(traces: list[str]) -> None:
     scores_of = scorer(*NAMES)
     assert (scores_of.compile_seconds, scores_of.peak_bytes) == (0.0, 0)
     scores = scores_of(jax.random.key(0), batches, 0, LIVE)
@@ -113,7 +95,6 @@ def test_other_candidates_and_batches_share_the_programs(
     live = leave_one_out(pruned, removable(MASK, KEEP_ONE)[:8])
     again = scores_of(jax.random.key(1), batches, 1, live)
     assert not np.array_equal(again, scores)
-    assert len(compilations) == 2
     assert (scores_of.compile_seconds, len(traces)) == (seconds, traced)
 
 

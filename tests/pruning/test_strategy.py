@@ -1,34 +1,38 @@
+"""The registry of strategies, what every one of them promises, and one's own."""
+
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from nas_jax.errors import ConfigError
 from nas_jax.pruning import (
     STRATEGIES,
-    Options,
+    Option,
+    Ranker,
     Strategy,
     SupernetSize,
     Target,
-    ThinNetwork,
+    equal_rounds,
     get_strategy,
+    prune,
+    register_strategy,
     zero_cost_pt,
     zero_one_shot,
 )
-from nas_jax.spaces import NONE, SearchSpace, SpaceMask, darts_space, nasbench201_space
+from nas_jax.pruning.candidates import removable
+from nas_jax.pruning.importance import Importance
+from nas_jax.spaces import NONE, SpaceMask, darts_space, nasbench201_space
+from tests.pruning.handmade import a_batch
 
 DARTS = SpaceMask.full(darts_space())
 # As pruning starts: `none` is gone, and 7 operations are left on an edge.
 SEVEN = DARTS.drop((c, e, o) for c, e, o in DARTS.space.operations() if o == NONE)
 SIZE = SupernetSize(2, 2)
-
-
-def rounds_of(strategy: Strategy, target: Target) -> list[list[int]]:
-    """What edges keep after each round, each number once."""
-    schedule = strategy.schedule(SEVEN, target.keeps(DARTS), np.random.default_rng(0))
-    return [sorted(set(goal.values())) for goal in schedule]
 
 
 @pytest.mark.parametrize(
@@ -46,22 +50,10 @@ def test_rounds_of_leave_one_out(
     rounds: int, keep: int, expected: list[list[int]]
 ) -> None:
     strategy = zero_one_shot(SIZE, rounds=rounds)
-    assert rounds_of(strategy, Target(keep=keep)) == expected
-
-
-@pytest.mark.parametrize("name", ["te_nas", "ete_nas"])
-def test_rounds_of_thin_strategies(name: str) -> None:
-    # Three a round: 7, 4, 1 of the DARTS space (arXiv 2102.11535, prune_number).
-    strategy = get_strategy(name, DARTS.space)
-    assert rounds_of(strategy, Target(keep=1)) == [[4], [1]]
-    assert rounds_of(strategy, Target(0.5)) == [[4]]
-    assert rounds_of(strategy, Target(keep=2)) == [[4], [2]]
-    # One a round in NAS-Bench-201.
-    bench = SpaceMask.full(nasbench201_space())
-    schedule = get_strategy(name, bench.space).schedule(
-        bench, Target(keep=2).keeps(bench), np.random.default_rng(0)
+    goals = strategy.schedule(
+        SEVEN, Target(keep=keep).keeps(DARTS), np.random.default_rng(0)
     )
-    assert [set(goal.values()) for goal in schedule] == [{4}, {3}, {2}]
+    assert [sorted(set(goal.values())) for goal in goals] == expected
 
 
 def test_zero_cost_pt_decides_edge_by_edge_in_a_random_order() -> None:
@@ -78,27 +70,44 @@ def test_zero_cost_pt_decides_edge_by_edge_in_a_random_order() -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("space", [DARTS.space, nasbench201_space()])
-def test_every_strategy_counts_what_it_scores(name: str, space: object) -> None:
-    mask = SpaceMask.full(space)  # type: ignore[arg-type]
-    strategy = get_strategy(name, mask.space)
-    assert strategy.name == name
-    assert strategy.repeats >= 1
+def test_every_strategy_keeps_its_promises(name: str, space: Any) -> None:
+    mask = SpaceMask.full(space)
+    strategy = get_strategy(name, space)
+    entry = STRATEGIES[name]
+    assert strategy.name == name and strategy.repeats >= 1
+    assert entry.title and entry.meaning.startswith("A score is")
+    assert all(option.meaning for option in entry.options)
     keep = Target(keep=2).keeps(mask)
     rng = np.random.default_rng(0)
-    for goal in strategy.schedule(mask, keep, rng)[:2]:
-        operations = strategy.operations(mask, goal)
-        candidates = strategy.candidates(mask, operations, rng)
-        count = strategy.count(len(operations))
-        if strategy.rankers:
-            assert len(next(iter(candidates.values()))) == count
-        else:
-            assert count == 0
+    schedule = strategy.schedule(mask, keep, rng)
+    left = {edge: len(mask.edge(*edge)) for edge in keep}
+    for goal in schedule:
+        left |= goal
+    assert left == keep
+    scored = []
+
+    def score(live: Any, *, whole_first: bool = False) -> np.ndarray:
+        scored.append(len(next(iter(live.values()))))
+        size = (strategy.repeats, scored[-1], len(strategy.rankers))
+        return 1 + rng.uniform(size=size)
+
+    for goal in schedule[:2]:
+        operations = removable(mask, goal)
+        importance = strategy.importance(mask, operations, score, rng)
+        assert importance.total.shape == (len(operations),)
+        # What is known beforehand: progress and the size of chunks rest on it.
+        assert strategy.count(len(operations)) == (scored.pop() if scored else 0)
 
 
 def test_options_reach_the_rankers() -> None:
-    options = Options(
-        proxies=("snip", "nwot"), channels=3, layers=5, batch_size=7, repeats=2
-    )
+    options = {
+        "proxies": ("snip", "nwot"),
+        "channels": 3,
+        "layers": 5,
+        "batch_size": 7,
+        "repeats": 2,
+        "samples": 0,
+    }
     strategy = get_strategy("zero_one_shot", DARTS.space, options)
     assert [r.proxy for r in strategy.rankers] == ["snip", "nwot"]
     assert {r.build for r in strategy.rankers} == {SupernetSize(3, 5)}
@@ -108,66 +117,75 @@ def test_options_reach_the_rankers() -> None:
     assert usual.rankers[0].build == SupernetSize(16, 8)
     bench = get_strategy("zero_one_shot", nasbench201_space())
     assert bench.rankers[0].build == SupernetSize(16, 5)
-
-
-@pytest.mark.parametrize("name", ["te_nas", "ete_nas"])
-def test_thin_networks_have_the_size_that_is_given(name: str) -> None:
-    def builds(space: SearchSpace, options: Options) -> set[object]:
-        return {r.build for r in get_strategy(name, space, options).rankers}
-
-    init: Any = "default" if name == "te_nas" else "kaiming_normal_fan_out"
-    for channels in (0, 4):
-        thin = {ThinNetwork(channels or 1, stem, init) for stem in (True, False)}
-        assert builds(DARTS.space, Options(channels=channels)) == thin
-    assert builds(DARTS.space, Options(layers=2)) == builds(DARTS.space, Options())
-    bench = nasbench201_space()
-    assert builds(bench, Options()) == {SupernetSize(3, 1), SupernetSize(1, 1)}
-    assert builds(bench, Options(channels=4, layers=2)) == {SupernetSize(4, 2)}
-
-
-def test_ete_nas_ranks_by_what_is_asked_for() -> None:
-    options = Options(proxies=("zen", "nngp_lga", "linear_regions"))
-    rankers = get_strategy("ete_nas", DARTS.space, options).rankers
-    assert [r.name for r in rankers] == ["zen", "nngp_lga", "ete_nas_regions"]
-    assert [r.norm for r in rankers] == ["running", None, "running"]
-    assert [r.sign for r in rankers] == [1.0, -1.0, 1.0]
+    # What scoring costs says nothing to the control, and may stay in a config.
+    assert get_strategy("random", DARTS.space, {"batch_size": 7}).rankers == ()
 
 
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        (
-            "darts",
-            Options(),
-            "unknown pruning strategy 'darts'; allowed: zero_one_shot",
-        ),
-        ("zero_one_shot", Options(proxies=("snap",)), "unknown proxy 'snap'"),
-        ("te_nas", Options(layers=8), "prune.layers is 8, .* have 2 cells.* give 0"),
-        ("ete_nas", Options(proxies=("snip",)), "not rank by 'snip'; allowed: linear"),
-        ("te_nas", Options(rounds=2), "'te_nas' has no rounds .2 given.; .* zero_one_"),
-        ("random", Options(samples=5), "'random' has no samples .* take sampled"),
-        ("sampled", Options(defects=True), "has no defects .* take ete_nas"),
+        ("darts", {}, "unknown pruning strategy 'darts'; allowed: .*zero_one_shot"),
+        ("zero_one_shot", {"proxies": ("snap",)}, "unknown proxy 'snap'"),
+        ("te_nas", {"rounds": 2}, "'te_nas' has no rounds .2 given.; .* zero_one_"),
+        ("random", {"samples": 5}, "'random' has no samples .* take sampled"),
+        ("sampled", {"defects": True}, "has no defects .* take ete_nas"),
+        ("sampled", {"colour": "red"}, "has no colour .'red' given.; leave it out$"),
     ],
 )
-def test_a_wrong_option_is_refused(name: str, options: Options, words: str) -> None:
+def test_a_wrong_option_is_refused(name: str, options: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         get_strategy(name, DARTS.space, options)
 
 
-def test_ete_nas_as_published_divides_by_the_sign_too() -> None:
-    scores = np.zeros((1, 2, 4))
-    scores[0, :, 0] = [-4.0, -6.0]  # negative: without the operation it is lower
-    scores[0, :, 1:] = 1.0
-    rng = np.random.default_rng(0)
-    ours, published = (
-        get_strategy("ete_nas", DARTS.space, Options(defects=defects))
-        for defects in (False, True)
+class Alphabetical:
+    """A user's own strategy, with all that `Strategy` asks for and no more."""
+
+    rankers: tuple[Ranker, ...] = ()
+    repeats = 1
+
+    def __init__(self, name: str, last: bool) -> None:
+        self.name = name
+        self.sign = 1.0 if last else -1.0
+
+    def schedule(self, mask: SpaceMask, keep: Any, rng: Any) -> list[Any]:
+        return equal_rounds(mask, keep, 1)
+
+    def count(self, operations: int) -> int:
+        return 0
+
+    def importance(
+        self, mask: SpaceMask, operations: Any, score: Any, rng: Any
+    ) -> Importance:
+        names = sorted({op for _, _, op in operations})
+        total = self.sign * np.array([names.index(op) for _, _, op in operations])
+        nothing = np.zeros((len(total), 0))
+        return Importance(total, 0 * total, nothing, nothing)
+
+
+@pytest.fixture
+def own() -> Iterator[str]:
+    def make(space: Any, last: bool = False) -> Strategy:
+        return Alphabetical("alphabetical", last)
+
+    register_strategy(
+        "alphabetical", make, options=[Option("last", False, "whether z is best")]
     )
-    assert ours.importance(scores, np.ones((2, 1)), rng).total[0] == 0.5
-    assert published.importance(scores, np.ones((2, 1)), rng).total[0] == -0.5
-    # nwot is the last: running statistics for all, and one batch of two for kernels.
-    assert {r.norm for r in published.rankers} == {"running"}
-    assert [r.batch_size for r in published.rankers] == [14, 14, 256, 150]
-    options = Options(proxies=("nwot", "nngp_mean"), defects=True)
-    kernel_last = get_strategy("ete_nas", DARTS.space, options).rankers
-    assert [(r.norm, r.batch_size) for r in kernel_last] == [(None, 150), (None, 28)]
+    yield "alphabetical"
+    del STRATEGIES.registered["alphabetical"]
+
+
+def test_a_strategy_of_ones_own(own: str) -> None:
+    space = darts_space(1)
+    for options, kept in (({}, "avg_pool_3x3"), ({"last": True}, "skip_connect")):
+        result = prune(
+            SpaceMask.full(space),
+            get_strategy(own, space, options),
+            a_batch,
+            key=jax.random.key(0),
+            num_classes=2,
+            target=Target(keep=1),
+        )
+        assert result.strategy == own
+        assert {ops for cell in result.mask.kept for ops in cell} == {(kept,)}
+    with pytest.raises(ConfigError, match="'alphabetical' is registered already"):
+        register_strategy(own, STRATEGIES[own].make)

@@ -1,4 +1,4 @@
-"""Curves and alpha panels: the numbers that are drawn are the numbers logged."""
+"""Charts: the numbers that are drawn are those logged, and a page can hold many."""
 
 from __future__ import annotations
 
@@ -6,39 +6,47 @@ import math
 import re
 
 import matplotlib
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_jax.report.charts import Curve, curve, line_chart, thin
-from nas_jax.report.logs import LogRow, SearchLog
-from nas_jax.report.panels import (
+from nas_jax.report.charts import (
+    Curve,
     alpha_panels,
-    line_path,
-    lone_points,
-    nice_top,
+    axis_of,
+    curve,
+    line_chart,
     pick_rows,
+    thin,
 )
-from nas_jax.report.shapes import CellShape, Gene
+from nas_jax.report.drawing.shapes import CellShape
+from nas_jax.report.logs import LogRow, SearchLog
 
 SHAPE = CellShape("normal", 1, 1, ((0, 1),), ("none", "skip_connect", "sep_conv_3x3"))
 
 
+def labels(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
 def test_chart_follows_the_page_and_carries_nothing_foreign() -> None:
-    item = Curve("training", "accent", (0.0, 1.0, 2.0), (1.0, 0.5, 0.25))
-    svg = line_chart([item], "Loss", "loss", as_percent=False)
-    assert svg.startswith("<svg ")
-    assert "stroke: var(--accent)" in svg
-    assert "#0" not in svg and "font-family" not in svg
-    for foreign in ("<style", "<?xml", "<!", "metadata", "http", "xmlns"):
-        assert foreign not in svg
-    assert all(name.startswith("loss-") for name in re.findall(r'id="(.*?)"', svg))
-
-
-def test_chart_leaves_matplotlib_settings_alone() -> None:
     before = dict(matplotlib.rcParams)
-    line_chart([Curve("a", "accent", (0.0,), (1.0,))], "a", "a", as_percent=True)
+    item = Curve("training", "accent", (0.0, 1.0, 2.0), (1.0, 0.5, 0.25))
+    svg = line_chart([item], 'Loss <of> "it"', "loss", as_percent=False)
     assert dict(matplotlib.rcParams) == before
+    name = "Loss &lt;of&gt; &#34;it&#34;"
+    assert svg.startswith(f'<svg class="chart" role="img" aria-label="{name}" ')
+    assert f"<title>{name}</title>" in svg
+    assert "stroke: var(--accent)" in svg
+    assert not re.search(r'[:"] ?#0', svg)
+    for foreign in ("<style", "<?xml", "<!", "metadata", "http", "font-family"):
+        assert foreign not in svg
+    ids = re.findall(r'\bid="(.*?)"', svg)
+    assert ids and all(name.startswith("loss-") for name in ids)
+    used = re.findall(r'(?:url\(|href=")#([^)"]*)', svg)
+    assert set(used) <= set(ids)
+    assert line_chart([item], 'Loss <of> "it"', "loss", as_percent=False) == svg
 
 
 def test_curve_leaves_out_what_is_not_finite() -> None:
@@ -54,17 +62,12 @@ def test_curve_leaves_out_what_is_not_finite() -> None:
     assert curve(rows, "accuracy", "training", "accent") is None
 
 
-@given(
-    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=200),
-    st.integers(1, 50),
-)
-def test_thinning_keeps_the_range_and_the_mean(values: list[float], most: int) -> None:
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=99), st.integers(1, 50))
+def test_thinning_keeps_the_range(values: list[float], most: int) -> None:
     groups = thin(values, most)
     assert len(groups) == min(most, len(values))
     assert min(low for _, low, _ in groups) == min(values)
     assert max(high for _, _, high in groups) == max(values)
-    if len(values) <= most:
-        assert [mean for mean, _, _ in groups] == values
 
 
 @given(st.integers(1, 5000), st.integers(1, 2000))
@@ -74,51 +77,65 @@ def test_picked_rows_hold_both_ends_in_order(count: int, lines: int) -> None:
     assert rows == sorted(set(rows))
 
 
-def test_path_breaks_at_gaps() -> None:
-    assert line_path([0, 1, 2, 3], [5, None, 6, 7]) == "M0 5M2 6L3 7"
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_axis_of_alphas_is_as_long_as_they_need(values: list[float]) -> None:
+    low, high = axis_of(np.array([math.nan, *values]))
+    assert 0 <= low <= min(values) + 1e-6 and max(values) - 1e-6 <= high <= 1
+    reach = max(values) - min(values)
+    assert high - low <= max(0.001, 2.5 * reach) + 1e-6
 
 
-@pytest.mark.parametrize(
-    ("highest", "top"), [(0.1, 0.2), (0.2, 0.4), (0.5, 0.6), (0.79, 1.0), (1.0, 1.0)]
-)
-def test_axis_leaves_air(highest: float, top: float) -> None:
-    assert nice_top(highest) == top
+def panel(*probabilities: float, chosen: str | None = None) -> str:
+    """The panel of an edge whose skip connection has these probabilities in turn."""
+    log = SearchLog(
+        tuple(LogRow(10 * i, {}) for i in range(len(probabilities))),
+        tuple({"normal": ((0.0, p, 1 - p),)} for p in probabilities),
+    )
+    chosen_by_edge = {(0, 1): chosen} if chosen else {}
+    rows = list(range(len(probabilities)))
+    (found,) = alpha_panels(SHAPE, log, chosen_by_edge, rows, "a")
+    return found.picture
+
+
+def lines(svg: str) -> dict[str, str]:
+    """The path of each operation's line by its kind."""
+    found = re.findall(r'<path d="([^"]*)"[^>]*stroke: var\(--op-(\w+)\)', svg)
+    return {kind: d for d, kind in found}
+
+
+def heights(d: str) -> list[float]:
+    return [float(y) for y in re.findall(r"[ML]\S+ ([\d.]+)", d)]
 
 
 def test_panel_draws_live_operations_and_marks_the_chosen_one() -> None:
-    alphas = tuple({"normal": ((0.0, 0.5 + t, 0.5 - t),)} for t in (0.0, 0.25))
-    log = SearchLog((LogRow(0, {}), LogRow(10, {})), alphas)
-    gene = Gene("skip_connect", 0, 1)
-    (panel,) = alpha_panels(SHAPE, log, (gene,), 1.0, [0, 1])
-    lines = re.findall(r'<path class="line ([^"]*)"[^>]* d="(.*?)"', panel)
+    svg = panel(0.5, 0.75, chosen="skip_connect")
     # The pruned `none` is not drawn; the chosen line lies on top, so it comes last.
-    assert [name for name, _ in lines] == ["op-sep", "op-skip chosen"]
-    heights = {name: re.findall(r"[ML][\d.]+ ([\d.]+)", d) for name, d in lines}
-    # Panel from y = 20 (probability 1) to y = 107 (0): 0.5 is 63.5, 0.75 is 41.75.
-    assert heights["op-skip chosen"] == ["63.5", "41.75"]
-    assert heights["op-sep"] == ["63.5", "85.25"]
-    (unmarked,) = alpha_panels(SHAPE, log, (), 1.0, [0, 1])
-    assert "chosen" not in unmarked
+    assert list(lines(svg)) == ["sep", "skip"]
+    (up, down) = (heights(lines(svg)[kind]) for kind in ("skip", "sep"))
+    assert up[0] == down[0] and up[1] < up[0]
+    assert down[1] - down[0] == pytest.approx(up[0] - up[1])
+    assert "at the end skip_connect 0.75, sep_conv_3x3 0.25" in svg
+    widths = re.findall(r"stroke: var\(--op-skip\); stroke-width: ([\d.]+)", svg)
+    plain = panel(0.5, 0.75)
+    assert widths > re.findall(r"--op-skip\); stroke-width: ([\d.]+)", plain)
 
 
-def test_one_point_is_a_dot_in_the_middle_of_its_panel() -> None:
-    log = SearchLog((LogRow(50, {}),), ({"normal": ((0.0, 0.75, 0.25),)},))
-    gene = Gene("skip_connect", 0, 1)
-    (panel,) = alpha_panels(SHAPE, log, (gene,), 1.0, [0])
-    dots = re.findall(r'<circle class="lone op-(\w+)" cx="(.*?)" cy="(.*?)" r', panel)
-    # From y = 20 (probability 1) to y = 107 (0).
-    assert dots == [("sep", "71", "85.25"), ("skip", "71", "41.75")]
+def test_movement_of_a_thousandth_is_seen_and_its_axis_is_told() -> None:
+    svg = panel(0.5, 0.501)
+    first, last = heights(lines(svg)["skip"])
+    # A fifth of a panel of 100 units at least.
+    assert first - last > 20
+    low, high = (float(text.rstrip("%")) for text in sorted(labels(svg)))
+    assert 49 < low < 49.9 and 50.1 <= high < 51
 
 
-def test_points_between_gaps_are_dots() -> None:
-    assert lone_points([0, 1, 2, 3], [5, None, 6, 7]) == [(0, 5)]
-    assert lone_points([0, 1, 2], [None, 4, None]) == [(1, 4)]
-    assert lone_points([0, 1], [4, 5]) == []
-    assert lone_points([0], [None]) == []
-
-
-def labels(svg: str) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+def test_points_without_a_neighbour_are_dots() -> None:
+    dots = r'<use href="#[^"]*" x="([\d.]+)"[^>]*--op-skip'
+    # A single time stands in the middle of the 142 units.
+    assert re.findall(dots, panel(0.25)) == ["71"]
+    assert re.findall(dots, panel(0.25, math.nan, 0.5, 0.75)) == ["0"]
+    assert re.findall(dots, panel(0.5, 0.75)) == []
+    assert "nan" not in panel(0.25, math.nan, 0.5).lower().split("at the end")[0]
 
 
 @pytest.mark.parametrize("as_percent", [False, True])
@@ -129,7 +146,6 @@ def labels(svg: str) -> list[str]:
         ((0.125, 0.25), (0.5, 0.5001)),
         ((1.0, 2.0), (0.97501, 0.97502)),
         ((1000.0, 1000.5), (0.001, 0.002)),
-        ((3.0,), (0.0,)),
         ((3.0,), (1.0,)),
     ],
 )

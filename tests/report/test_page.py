@@ -11,6 +11,7 @@ from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -120,12 +121,37 @@ def test_every_section_is_filled(page: Page) -> None:
         "reproduce",
     ]
     assert 'class="missing"' not in page.source
-    assert page.source.count('class="panel"') == 28
+    assert page.source.count('<svg class="panel"') == 28
     assert page.source.count('class="chart"') == 4
     command = "nas-jax run --config=configs/digits.py"
     assert f"cd '/data/nas runs' && {command}" in page.text
     assert "in 3 repeats" in page.text
     assert "Not scored: none (never selected at discretisation)." in page.text
+
+
+def test_figures_have_names_for_those_who_do_not_see_them(page: Page) -> None:
+    pictures = [found for tag, found in page.tags if tag == "svg"]
+    assert len(pictures) > 36
+    assert all(found.get("role") == "img" for found in pictures)
+    names = [found.get("aria-label") or "" for found in pictures]
+    assert all(names)
+    assert any("of the normal cell" in name and "at the end" in name for name in names)
+    tables = [found.get("class") for tag, found in page.tags if tag == "table"]
+    assert tables.count("heat") == page.source.count("<caption>") == 2
+    headers = {found.get("scope") for tag, found in page.tags if tag == "th"}
+    assert headers == {"col", "row"}
+
+
+def test_page_says_how_far_the_alphas_moved(workdir: Path) -> None:
+    path = workdir / "search.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for row in rows[1:]:
+        row["alphas"] = json.loads(json.dumps(rows[0]["alphas"]))
+    edge = rows[-1]["alphas"]["reduce"][3]
+    edge[edge.index(max(edge))] -= 0.004
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    source = write_report(workdir).read_text(encoding="utf-8")
+    assert "none moved by more than 0.4 percentage points" in source
 
 
 def test_same_artefacts_give_the_same_bytes(workdir: Path, tmp_path: Path) -> None:
@@ -179,7 +205,7 @@ def test_cells_of_a_registered_space_need_no_prune_json(workdir: Path) -> None:
     (workdir / "prune.json").unlink()
     source = write_report(workdir).read_text(encoding="utf-8")
     assert source.count('class="cell wide"') == 2
-    assert source.count('class="panel"') == 28
+    assert source.count('<svg class="panel"') == 28
 
 
 def rename_everything(workdir: Path, old: str, new: str) -> None:
@@ -241,7 +267,8 @@ def test_nan_and_null_values_become_gaps(workdir: Path) -> None:
     page = Page(write_report(workdir))
     drawn = page.values("d") + page.values("style") + page.values("points")
     assert not [value for value in drawn if "nan" in value.lower()]
-    assert page.source.count("url(#hatch0)") > 14
+    unscored = re.findall(r'<td class="\w+ unscored"', page.source)
+    assert len(unscored) == 2 * 14 + 1
 
 
 def three_operation_space() -> SearchSpace:
@@ -252,8 +279,8 @@ def test_another_space_needs_no_change_here(fake: ModuleType, tmp_path: Path) ->
     space = three_operation_space()
     workdir = fake.fill(tmp_path, space=space, steps=6, epochs=2)
     source = write_report(workdir).read_text(encoding="utf-8")
-    assert source.count('class="operation"') == 2 * 5 * 3
-    assert source.count('class="panel"') == 2 * 5
+    assert len(re.findall(r'<td class="(?:kept|dropped) ', source)) == 2 * 5 * 3
+    assert source.count('<svg class="panel"') == 2 * 5
     assert source.count('class="cell wide"') == 2
     assert "box filter" in source
 
@@ -352,7 +379,8 @@ def test_old_folder_says_nothing_of_its_images(workdir: Path) -> None:
 def reproduced(workdir: Path) -> str:
     source = write_report(workdir).read_text(encoding="utf-8")
     part = source[source.index('<section id="reproduce">') :]
-    return unescape(re.findall(r"<pre class=\"wrap\">(.*?)</pre>", part)[0])
+    line = re.findall(r"<pre class=\"wrap\">(.*?)</pre>", part)[0]
+    return unescape(re.sub("<[^>]+>", "", line))
 
 
 def test_command_can_be_pasted(workdir: Path, tmp_path: Path) -> None:
@@ -382,12 +410,54 @@ def test_one_logged_row_is_drawn(workdir: Path) -> None:
         (workdir / name).write_text(json.dumps(row) + "\n", "utf-8")
     source = write_report(workdir).read_text(encoding="utf-8")
     assert "at step 10, the only one logged" in source
-    panels = re.findall(r'<svg class="panel".*?</svg>', source)
+    panels = re.findall(r'(?s)<svg class="panel".*?</svg>', source)
     assert len(panels) == 28
-    assert all(panel.count('class="lone ') == 4 for panel in panels)
+    # A dot for each of the four operations that an edge kept.
+    assert all(panel.count("<use ") == 4 for panel in panels)
     charts = re.findall(r'(?s)<svg class="chart".*?</svg>', source)
     assert len(charts) == 4
     for chart in charts:
         labels = re.findall(r"<text[^>]*>([^<]*)</text>", chart)
         assert len(labels) == len(set(labels)) > 3
         assert labels.count("0.0625") == 1
+
+
+TEXT = "3 of 16 genes won by more than chance gives."
+WARNING = f"The genotype is little more than a draw. {TEXT} Raise --a.b=c & <better>."
+
+
+@pytest.fixture
+def say(workdir: Path) -> Any:
+    """Writes a decision; returns the page's text and the summary on one line."""
+
+    def write(**decision: Any) -> tuple[str, str]:
+        path = workdir / "genotype.json"
+        genotype = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**genotype, "decision": decision}), "utf-8")
+        text = Page(write_report(workdir)).text
+        return text, " ".join(summary_text(workdir).split())
+
+    return write
+
+
+def test_a_warning_of_chance_stands_out_in_both(say: Any) -> None:
+    text, summary = say(decided=3, genes=16, text=TEXT, warning=WARNING)
+    assert f"To read before these cells are trusted{WARNING}" in text
+    assert "3 of 16" in text
+    assert "genes decided 3 of 16 (mostly chance, see Cells found)" in summary
+    assert f"warning {WARNING}" in summary
+
+
+def test_without_a_warning_the_figures_are_there(say: Any) -> None:
+    text, summary = say(decided=14, genes=16, text=TEXT, warning="")
+    assert TEXT in text and "to read before" not in text.lower()
+    assert "genes decided 14 of 16 (more than chance)" in summary
+    assert "warning" not in summary
+    text, summary = say(decided=0, genes=0, text="Nothing to decide.", warning="")
+    assert "Nothing to decide." in text
+    assert "genes decided" not in summary
+
+
+def test_a_malformed_decision_is_named(say: Any) -> None:
+    with pytest.raises(WorkdirError, match="genotype.json.*decision.decided"):
+        say(decided="many", genes=16, text=TEXT, warning="")

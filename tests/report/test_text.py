@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas_jax.artefacts import Summary
 from nas_jax.errors import WorkdirError
 from nas_jax.report import summary_text
-from nas_jax.report.artefacts import Artefacts, Summary
-from nas_jax.report.facts import final_accuracy, stages
+from nas_jax.report.artefacts import Artefacts
 from nas_jax.report.formats import (
     change,
     count,
@@ -23,7 +23,8 @@ from nas_jax.report.formats import (
     wilson_interval,
 )
 from nas_jax.report.logs import LogRow
-from nas_jax.report.sections import best_note
+from nas_jax.report.page import best_note
+from nas_jax.report.text import final_accuracy, stages
 
 
 def test_summary_has_the_headline_and_the_genotype(finished: Path) -> None:

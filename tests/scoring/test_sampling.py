@@ -13,6 +13,7 @@ from nas_jax.spaces import (
     CellSpec,
     Genotype,
     SearchSpace,
+    SpaceMask,
     darts_space,
     nasbench201_space,
 )
@@ -44,6 +45,27 @@ def test_every_number_is_another_genotype() -> None:
         for genotype in every
     }
     assert len(as_sets) == 48**2
+
+
+def test_a_part_of_a_space_is_drawn_once_and_holds_nothing_else() -> None:
+    space = small_darts()
+    gone = [("normal", 0, "skip_connect"), ("reduce", 3, "max_pool_3x3")]
+    mask = SpaceMask.full(space).drop(gone)
+    every = [genotype_at(mask, index) for index in range(space.size(mask))]
+    whole = [genotype_at(space, index) for index in range(space.size())]
+    edges = [cell.edges for cell in space.cells]
+
+    def kept(genotype: Genotype) -> bool:
+        return all(
+            mask.keeps(spec.name, edges[number].index((source, node)), op)
+            for number, (spec, cell) in enumerate(
+                zip(space.cells, genotype.cells, strict=True)
+            )
+            for node, (op, source) in zip(spec.gene_nodes, cell.genes, strict=True)
+        )
+
+    assert every == [genotype for genotype in whole if kept(genotype)]
+    assert set(sample_genotypes(mask, len(every), seed=0)) == set(every)
 
 
 def test_darts_is_drawn_uniformly() -> None:

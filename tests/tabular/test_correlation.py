@@ -105,20 +105,6 @@ def test_inversions_by_merging(values: list[int]) -> None:
     assert inversions(np.array(values))(ones) == [expected]
 
 
-@pytest.mark.parametrize("digits", [0, 1, 9])
-def test_agrees_with_scipy(digits: int) -> None:
-    stats = pytest.importorskip("scipy.stats")
-    rng = np.random.default_rng(digits)
-    x = np.round(rng.normal(size=1000), digits)
-    y = np.round(x + rng.normal(size=1000), digits)
-    assert spearman(x, y, samples=1).value == pytest.approx(
-        stats.spearmanr(x, y).statistic, abs=1e-12
-    )
-    assert kendall(x, y, samples=1).value == pytest.approx(
-        stats.kendalltau(x, y, variant="b").statistic, abs=1e-12
-    )
-
-
 @pytest.mark.parametrize("measure", MEASURES)
 @given(rows=st.lists(st.tuples(small, small), min_size=3, max_size=30))
 @settings(deadline=None, max_examples=30)

@@ -1,0 +1,116 @@
+"""Sampled pruning: what operations are worth in random architectures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nas_jax.errors import ConfigError
+from nas_jax.pruning.candidate_networks import SupernetSize, usual_size
+from nas_jax.pruning.candidates import Edge, Operation, members, random_paths
+from nas_jax.pruning.importance import Importance, marginal_ranks
+from nas_jax.pruning.rankers import Ranker
+from nas_jax.pruning.strategy import (
+    Option,
+    Round,
+    Score,
+    equal_rounds,
+    register_strategy,
+    scoring_options,
+)
+from nas_jax.spaces import SearchSpace, SpaceMask
+
+
+def sampled(
+    size: SupernetSize,
+    *,
+    proxies: Sequence[str] = ("nwot",),
+    samples: int = 1000,
+    batch_size: int = 64,
+    repeats: int = 1,
+) -> Sampled:
+    """The mean rank of random architectures that have an operation, over proxies.
+
+    An architecture has one operation on every edge. Where leaving one out asks what
+    an operation adds to a network that has all others too, this asks what it is worth
+    in a network that has one of each.
+
+    Args:
+        size: The scored supernet's.
+        proxies: Names of registered proxies.
+        samples: Architectures.
+        batch_size: Images in a batch.
+        repeats: Weights and batches.
+    """
+    rankers = tuple(Ranker(name, size, batch_size) for name in proxies)
+    return Sampled("sampled", rankers, repeats, samples)
+
+
+@dataclasses.dataclass
+class Sampled:
+    """One round of `samples` random architectures; see `sampled` and `Strategy`."""
+
+    name: str
+    rankers: tuple[Ranker, ...]
+    repeats: int
+    samples: int
+
+    def schedule(
+        self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
+    ) -> list[Round]:
+        """One round."""
+        del rng
+        return equal_rounds(mask, keep, 1)
+
+    def count(self, operations: int) -> int:
+        """The architectures, however many operations there are."""
+        return self.samples
+
+    def importance(
+        self,
+        mask: SpaceMask,
+        operations: Sequence[Operation],
+        score: Score,
+        rng: np.random.Generator,
+    ) -> Importance:
+        """See `Strategy`.
+
+        Raises:
+            ConfigError: Too few architectures for each operation to be in one.
+        """
+        most = max(len(ops) for cell in mask.kept for ops in cell)
+        if self.samples < most:
+            raise ConfigError(
+                f"{self.samples} sampled architectures are fewer than the {most} "
+                "operations of an edge, each of which needs one; take hundreds"
+            )
+        live = random_paths(mask, self.samples, rng)
+        signs = np.array([ranker.sign for ranker in self.rankers])
+        return marginal_ranks(score(live), members(live, mask, operations), signs)
+
+
+def _make(
+    space: SearchSpace, *, channels: int = 0, layers: int = 0, **given: Any
+) -> Sampled:
+    return sampled(usual_size(space, channels, layers), **given)
+
+
+register_strategy(
+    "sampled",
+    _make,
+    options=(
+        Option("proxies", ("nwot",), "names of the scores that rank"),
+        Option("samples", 1000, "random architectures"),
+        *scoring_options(64, 1),
+    ),
+    title="sampled architectures",
+    meaning="A score is the mean rank of random architectures that have the "
+    "operation, from −1 for the worst to 1 for the best, summed over the proxies (a "
+    "measure of this project, without a published source).",
+    part="the mean rank of the architectures that have the operation",
+    below_zero="architectures with the operation are worse than the average",
+    averaged="Ranks",
+)

@@ -1,0 +1,281 @@
+"""What pruning did: in words, as heat maps, and how clear its decisions were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas_jax.artefacts import Operation, Pruning
+from nas_jax.report import heatmap
+from nas_jax.report.drawing.shapes import shapes_of_pruning
+from nas_jax.report.formats import duration, mebibytes
+from nas_jax.report.formats import score as show
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the numbers of a strategy say.
+
+    Attributes:
+        title: The strategy's name in running text.
+        score: What a score is and where that is from, in one sentence.
+        part: What a proxy's own figure is.
+        below_zero: What a negative score says; empty where there is none.
+        averaged: What is averaged over repeats.
+    """
+
+    title: str
+    score: str
+    part: str
+    below_zero: str
+    averaged: str
+
+
+_CHANGE = "the relative loss when the operation is removed"
+_RISE = "the proxies rate the network higher without the operation"
+
+MEANINGS = {
+    "zero_one_shot": Meaning(
+        "Zero-One-Shot",
+        "A score is the sum over the proxies r of the relative loss when that "
+        "operation alone is removed from the untrained supernet, "
+        "(r(N) − r(N∖e)) / |r(N)| (Rumiantsev and Coates 2025, arXiv 2505.13586, "
+        "importance score).",
+        _CHANGE,
+        _RISE,
+        "Losses",
+    ),
+    "te_nas": Meaning(
+        "TE-NAS",
+        "A score is the sum of two ranks among all operations of the round, 0 for the "
+        "least important: by how much the condition number of the neural tangent "
+        "kernel worsens, and how many linear regions are lost, when that operation "
+        "alone is removed (Chen et al. 2021, arXiv 2102.11535, algorithm 1).",
+        _CHANGE + ", which is what is ranked",
+        "",
+        "Losses",
+    ),
+    "ete_nas": Meaning(
+        "ETE-NAS",
+        "A score is the sum over the proxies of the relative loss when that operation "
+        "alone is removed (Rumiantsev and Coates 2023, ETE-NAS, ICASSP).",
+        _CHANGE,
+        _RISE,
+        "Losses",
+    ),
+    "zero_cost_pt": Meaning(
+        "Zero-Cost-PT",
+        "A score is the relative loss when that operation alone is removed, edge by "
+        "edge in a random order, without what the edges before have lost (Xiang et "
+        "al. 2021, arXiv 2106.08554, operation selection).",
+        _CHANGE,
+        _RISE,
+        "Losses",
+    ),
+    "sampled": Meaning(
+        "sampled architectures",
+        "A score is the mean rank of random architectures that have the operation, "
+        "from −1 for the worst to 1 for the best, summed over the proxies (a measure "
+        "of this project, without a published source).",
+        "the mean rank of the architectures that have the operation",
+        "architectures with the operation are worse than the average",
+        "Ranks",
+    ),
+    "random": Meaning(
+        "random control",
+        "A score is a random draw, as no network was scored: what any other strategy "
+        "has to be better than (a control of this project).",
+        "",
+        "",
+        "Draws",
+    ),
+}
+"""By the name in prune.json."""
+
+
+def meaning_of(strategy: str) -> Meaning:
+    """What the numbers of a strategy say; little is known of one that is not here."""
+    return MEANINGS.get(strategy) or Meaning(
+        strategy,
+        f"A score is what the strategy {strategy} gives an operation.",
+        "its own figure",
+        "",
+        "Scores",
+    )
+
+
+def target(pruning: Pruning) -> str:
+    """Where pruning was to stop: `level 0.5`, `4 operations an edge`, `2 GiB on h100`.
+
+    With a budget, also what the search step needs now.
+    """
+    if pruning.budget is not None:
+        budget = pruning.budget
+        return (
+            f"{_gibibytes(budget.allowed)} on {budget.target}: the search step needs "
+            f"{_gibibytes(budget.needed)}"
+        )
+    if pruning.keep is not None:
+        return f"{plural(pruning.keep, 'operation')} an edge"
+    assert pruning.level is not None, "the reader asks for one of the three"
+    return f"level {show(pruning.level)}"
+
+
+def course(pruning: Pruning) -> str:
+    """The strategy, where it stopped and after what, in one or two sentences."""
+    stop = "at " + target(pruning)
+    if pruning.budget is not None:
+        budget = pruning.budget
+        stop = (
+            f"when the search step fitted {_gibibytes(budget.allowed)} on "
+            f"{budget.target}, of which it needs {_gibibytes(budget.needed)},"
+        )
+    elif pruning.keep is None:
+        stop += ", the share of each edge's operations that goes,"
+    rest = ""
+    if pruning.min_parametric:
+        rest = (
+            f" Each node kept {plural(pruning.min_parametric, 'convolution')} or more "
+            "on its incoming edges, whatever the scores."
+        )
+    title = meaning_of(pruning.strategy).title
+    return f"Pruning by {title} stopped {stop} {_rounds(pruning)}.{rest}"
+
+
+def _rounds(pruning: Pruning) -> str:
+    if not pruning.rounds:
+        return "before anything had to be scored"
+    rounds = plural(pruning.rounds, "round")
+    if not pruning.candidates:
+        return f"after {rounds} without a scored network"
+    networks = plural(pruning.candidates, "scored network")
+    again = f" in {pruning.repeats} repeats" if pruning.repeats > 1 else ""
+    return f"after {rounds} and {networks}{again}"
+
+
+def effort(pruning: Pruning) -> str:
+    """Time and memory."""
+    parts = [
+        f"{name} {duration(seconds)}"
+        for name, seconds in pruning.seconds.items()
+        if seconds
+    ]
+    if pruning.peak_memory_bytes:
+        parts.append(f"peak memory {mebibytes(pruning.peak_memory_bytes)}")
+    return ", ".join(parts)
+
+
+def warned(pruning: Pruning) -> str:
+    """How many warnings there are; empty for none."""
+    return plural(len(pruning.warnings), "warning") if pruning.warnings else ""
+
+
+def scored_on(pruning: Pruning) -> list[dict[str, Any]]:
+    """What was scored on what: rankers of one network, batch and norm share a row."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for ranker in pruning.rankers:
+        norm = f", {ranker.norm} norm statistics" if ranker.norm else ""
+        place = _network(ranker.network), f"{plural(ranker.batch_size, 'image')}{norm}"
+        rows.setdefault(place, []).append(ranker.proxy)
+    return [
+        {"proxies": ", ".join(proxies), "network": network, "batch": batch}
+        for (network, batch), proxies in rows.items()
+    ]
+
+
+def _gibibytes(count: float) -> str:
+    """Bytes as GiB with as few decimals as it takes, as MiB below one GiB."""
+    size = count / 2**30
+    if size < 1:
+        return mebibytes(count)
+    return f"{size:,.2f}".rstrip("0").rstrip(".") + " GiB"
+
+
+def _network(fields: dict[str, Any]) -> str:
+    """The network's kind, which its fields tell, and its size."""
+    kind = "supernet" if "layers" in fields else "thin network"
+    sizes = [_field(name, value) for name, value in fields.items()]
+    return ", ".join([kind, *sizes])
+
+
+def _field(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    if isinstance(value, int) and words.endswith("s"):
+        return plural(value, words.removesuffix("s"))
+    return f"{words} {str(value).replace('_', ' ')}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 round`, `2 rounds`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def pruning_section(pruning: Pruning) -> dict[str, Any]:
+    """What the page's section of pruning shows beside prune.json's own fields."""
+    offered = [row for row in pruning.operations if row.offered]
+    scales = heatmap.scales_by_round(offered)
+    margins = [row for row in offered if row.margin is not None]
+    return {
+        "maps": [
+            heatmap.heat_map(
+                shape, [row for row in offered if row.cell == name], scales
+            )
+            for name, shape in shapes_of_pruning(pruning).items()
+        ],
+        "legend": heatmap.legend(scales, offered),
+        "meaning": meaning_of(pruning.strategy),
+        "diverging": any(scale.diverging for scale in scales.values()),
+        "course": course(pruning),
+        "effort": effort(pruning),
+        "scored_on": scored_on(pruning),
+        "warned": warned(pruning),
+        "rows": [(row, _figures(row, pruning)) for row in offered],
+        "reasons": _reasons(offered),
+        "close": sum(is_close(row) for row in margins),
+        "judged": len(margins),
+        "rescored": _rescored(pruning),
+    }
+
+
+def is_close(row: Operation) -> bool:
+    """Whether the margin to the cut is smaller than the score's spread over repeats."""
+    return row.margin is not None and row.margin < (row.score_std or 0.0)
+
+
+def signed_margin(row: Operation) -> float | None:
+    """The margin with the sign of the fate: positive for an operation that was kept."""
+    return row.margin if row.kept or row.margin is None else -row.margin
+
+
+def _rescored(pruning: Pruning) -> bool:
+    """Whether an edge was scored in several rounds; else each had one of its own."""
+    rounds = {(row.cell, row.edge, row.round) for row in pruning.operations}
+    scored = [(cell, edge) for cell, edge, number in rounds if number]
+    return len(scored) > len(set(scored))
+
+
+def _reasons(rows: Sequence[Operation]) -> list[str]:
+    """Why operations have no score, each reason with the operations' names."""
+    names: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.reason:
+            names.setdefault(row.reason, {})[row.name] = None
+    return [f"{', '.join(found)} ({reason})" for reason, found in names.items()]
+
+
+def _figures(row: Operation, pruning: Pruning) -> list[tuple[str, str]]:
+    """The score and each proxy's own figure, with the spread if there are repeats."""
+    figures = [(row.score, row.score_std)]
+    figures += [(row.scores.get(p), row.scores_std.get(p)) for p in pruning.proxies]
+    several = pruning.repeats > 1
+    return [(show(value), _spread(s) if several else "") for value, s in figures]
+
+
+def _spread(spread: float | None) -> str:
+    """Short, because every figure of a wide table has one."""
+    if spread is None:
+        return ""
+    return f"± {spread:.0f}" if spread >= 10 else f"± {show(spread, 1)}"
