@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from nas_jax.memory import MemoryUse
 from nas_jax.oneshot.algorithm import OneShotAlgorithm, SearchState
 from nas_jax.spaces import Genotype
 from nas_jax.training.batches import Augment, DeviceImages
+from nas_jax.training.loop import OnStep, run_epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ def search(
     seed: int,
     compiled: SearchStep | None = None,
     state: SearchState | None = None,
-    on_step: Callable[[int, Mapping[str, jax.Array], SearchState], Any] | None = None,
+    on_step: OnStep | None = None,
     on_epoch: Callable[[int, SearchState], Any] | None = None,
 ) -> SearchResult:
     """Run a one-shot search; the same arguments give the same result.
@@ -147,8 +148,7 @@ def search(
         seed: Draws initial values, orders and augmentation.
         compiled: The step, where it has been compiled already.
         state: Where to go on from, after any step. None starts anew.
-        on_step: Called after each step with its number from 1, metrics and state. The
-            next step takes over the state's memory: copy what must outlive the call.
+        on_step: Called after each step.
         on_epoch: Called after each epoch with the number of finished epochs.
 
     Raises:
@@ -164,21 +164,17 @@ def search(
     del start  # So that a resumed search does not hold two states.
     if compiled is None:
         compiled = SearchStep(algorithm, data, augment, batch_size, image_shape)
-    done = int(state.step)
-    per_epoch = len(weight_indices) // batch_size
-    for epoch in range(done // max(per_epoch, 1), epochs):
-        orders = bilevel_epoch_order(
+    state = run_epochs(
+        lambda state, train, valid: compiled(state, data, train, valid, step_key),
+        state,
+        lambda epoch: bilevel_epoch_order(
             seed, epoch, weight_indices, alpha_indices, batch_size
-        )
-        # A run that was stopped inside an epoch goes on at the next batch.
-        rest = slice(done - epoch * per_epoch, None)
-        for train, valid in zip(*(order[rest] for order in orders), strict=True):
-            state, metrics = compiled(state, data, train, valid, step_key)
-            done += 1
-            if on_step is not None:
-                on_step(done, metrics, state)
-        if on_epoch is not None:
-            on_epoch(epoch + 1, state)
+        ),
+        per_epoch=len(weight_indices) // batch_size,
+        epochs=epochs,
+        on_step=on_step,
+        on_epoch=on_epoch,
+    )
     return SearchResult(
         algorithm.genotype(state),
         algorithm.probabilities(state),

@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nas_jax.artefacts import (
-    Budget,
-    CellGenotype,
     ChosenCells,
     Data,
     Memory,
-    Operation,
     Pruning,
-    Ranker,
     Retraining,
-    SearchDecision,
     Summary,
     from_json,
     read,
@@ -26,22 +21,6 @@ from nas_jax.artefacts import (
 from nas_jax.errors import WorkdirError
 from nas_jax.report import consistency
 from nas_jax.report.logs import LogRow, SearchLog, read_retraining, read_search
-
-__all__ = [
-    "Artefacts",
-    "Budget",
-    "CellGenotype",
-    "ChosenCells",
-    "Data",
-    "Memory",
-    "Operation",
-    "Pruning",
-    "Ranker",
-    "SearchDecision",
-    "Summary",
-    "finite",
-    "read_artefacts",
-]
 
 
 @dataclass(frozen=True)

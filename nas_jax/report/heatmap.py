@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas_jax.report.artefacts import Operation
+from nas_jax.artefacts import Operation
 from nas_jax.report.drawing.shapes import CellShape
 from nas_jax.report.formats import score as show
 from nas_jax.report.style import STEPS, short_name

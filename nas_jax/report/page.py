@@ -17,8 +17,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 import nas_jax
+from nas_jax.artefacts import Pruning
 from nas_jax.report import charts, formats
-from nas_jax.report.artefacts import Artefacts, Pruning, read_artefacts
+from nas_jax.report.artefacts import Artefacts, read_artefacts
 from nas_jax.report.charts import Curve, curve, line_chart
 from nas_jax.report.drawing import draw_cell
 from nas_jax.report.drawing.shapes import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from nas_jax.networks import (
     num_parameters,
 )
 from nas_jax.training.batches import Augment, DeviceImages
+from nas_jax.training.loop import OnStep, run_epochs
 from nas_jax.training.losses import loss_and_accuracy
 from nas_jax.training.mesh import check_mesh
 
@@ -170,7 +171,7 @@ def retrain(
     batch_size: int,
     seed: int,
     state: TrainState | None = None,
-    on_step: Callable[[int, Mapping[str, jax.Array], TrainState], Any] | None = None,
+    on_step: OnStep | None = None,
     on_epoch: Callable[[int, TrainState, float, float], Any] | None = None,
 ) -> TrainResult:
     """Train for some epochs and test after each; the last test is the result.
@@ -183,8 +184,7 @@ def retrain(
         batch_size: Images in a batch; what does not fill one is left out of an epoch.
         seed: Draws initial values, orders and augmentation.
         state: Where to go on from, after any step. None starts anew.
-        on_step: Called after each step with its number from 1, metrics and state. The
-            next step takes over the state's memory: copy what must outlive the call.
+        on_step: Called after each step.
         on_epoch: Called after each epoch with the number of finished epochs, the
             state, and loss and accuracy on the test set.
 
@@ -197,21 +197,23 @@ def retrain(
     init_key, step_key = jax.random.split(jax.random.key(seed))
     state = trainer.init(init_key) if state is None else state
     indices = np.arange(data.labels.shape[0], dtype=np.int32)
-    done = int(state.step)
-    loss, accuracy = float("nan"), float("nan")
-    per_epoch = max(1, len(indices) // batch_size)
-    first = done // per_epoch
-    if first >= epochs:
-        loss, accuracy = trainer.test(state, test_data, batch_size)
-    for epoch in range(first, epochs):
-        # A run that was stopped inside an epoch goes on at the next batch.
-        order = epoch_order(seed, epoch, indices, batch_size)
-        for index in order[done - epoch * per_epoch :]:
-            state, metrics = trainer.step(state, data, index, step_key)
-            done += 1
-            if on_step is not None:
-                on_step(done, metrics, state)
-        loss, accuracy = trainer.test(state, test_data, batch_size)
+    tested: list[tuple[float, float]] = []
+
+    def test(epoch: int, state: TrainState) -> None:
+        tested.append(trainer.test(state, test_data, batch_size))
         if on_epoch is not None:
-            on_epoch(epoch + 1, state, loss, accuracy)
+            on_epoch(epoch, state, *tested[-1])
+
+    state = run_epochs(
+        lambda state, index: trainer.step(state, data, index, step_key),
+        state,
+        lambda epoch: [epoch_order(seed, epoch, indices, batch_size)],
+        per_epoch=len(indices) // batch_size,
+        epochs=epochs,
+        on_step=on_step,
+        on_epoch=test,
+    )
+    loss, accuracy = (
+        tested[-1] if tested else trainer.test(state, test_data, batch_size)
+    )
     return TrainResult(state, accuracy, loss, trainer.parameters)

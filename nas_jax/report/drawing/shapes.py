@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nas_jax.artefacts import CellGenotype, ChosenCells, Pruning
 from nas_jax.errors import WorkdirError
-from nas_jax.report.artefacts import (
-    Artefacts,
-    CellGenotype,
-    ChosenCells,
-    Pruning,
-)
+from nas_jax.report.artefacts import Artefacts
 from nas_jax.report.logs import SearchLog
 from nas_jax.spaces import SPACES, SearchSpace, get_space
 
