@@ -25,7 +25,7 @@ def meaning_of(pruning: Pruning) -> dict[str, str]:
         "below_zero": "",
         "averaged": "Scores",
     }
-    return unknown | pruning.meaning
+    return unknown | (pruning.meaning or {})
 
 
 def target(pruning: Pruning) -> str:
