@@ -123,7 +123,7 @@ def test_the_step_of_a_run_has_the_same_memory(
     dataset, space, _ = load_data(config)
     mask = SpaceMask.load(space, run.folder / "mask.json")
     experiment = Experiment(config, Workdir(""), dataset, space, mask)
-    darts, _ = algorithm(experiment, mask, 4)
+    darts = algorithm(experiment, mask, 4)
     memory = search_step(experiment, darts).memory
     assert memory.peak_bytes == run.rows[0]["peak_bytes"]
 
