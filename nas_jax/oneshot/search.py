@@ -11,8 +11,7 @@ import numpy as np
 
 from nas_jax.data import bilevel_epoch_order
 from nas_jax.data.split import check_indices
-from nas_jax.memory import MemoryUse
-from nas_jax.oneshot.algorithm import OneShotAlgorithm, SearchState
+from nas_jax.oneshot.algorithm import Metrics, OneShotAlgorithm, SearchState
 from nas_jax.spaces import Genotype
 from nas_jax.training.batches import Augment, DeviceImages
 
@@ -34,35 +33,6 @@ class SearchResult:
     initial: dict[str, np.ndarray]
 
 
-class SearchStep:
-    """One compiled search step: gather, augment, update; the state is donated.
-
-    Attributes:
-        memory: Memory of the compiled program.
-    """
-
-    def __init__(
-        self,
-        algorithm: OneShotAlgorithm,
-        data: DeviceImages,
-        augment: Augment,
-        batch_size: int,
-        image_shape: tuple[int, int, int],
-    ) -> None:
-        """Trace and compile; nothing is allocated for it.
-
-        The arguments are those of `lower_step`.
-        """
-        lowered = lower_step(algorithm, data, augment, batch_size, image_shape)
-        self._compiled = lowered.compile()
-        self.memory = MemoryUse.of(self._compiled)
-
-    def __call__(self, *args: Any) -> tuple[SearchState, dict[str, jax.Array]]:
-        """`(state, data, train index, valid index, key) -> (state, metrics)`."""
-        result: tuple[SearchState, dict[str, jax.Array]] = self._compiled(*args)
-        return result
-
-
 def lower_step(
     algorithm: OneShotAlgorithm,
     data: DeviceImages,
@@ -72,6 +42,9 @@ def lower_step(
     sharding: jax.sharding.Sharding | None = None,
 ) -> jax.stages.Lowered:
     """The search step, traced from shapes alone and ready to compile.
+
+    `(state, data, train index, valid index, key) -> (state, metrics)`: it gathers,
+    augments and updates; the state is donated.
 
     Args:
         algorithm: The one-shot algorithm.
@@ -84,12 +57,8 @@ def lower_step(
     """
 
     def step(
-        state: SearchState,
-        data: DeviceImages,
-        train: jax.Array,
-        valid: jax.Array,
-        key: jax.Array,
-    ) -> tuple[SearchState, dict[str, jax.Array]]:
+        state: SearchState, data: DeviceImages, train: Any, valid: Any, key: Any
+    ) -> tuple[SearchState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         keys = jax.random.split(key)
         return algorithm.step(
@@ -128,7 +97,7 @@ def search(
     epochs: int,
     batch_size: int,
     seed: int,
-    compiled: SearchStep | None = None,
+    compiled: jax.stages.Compiled | None = None,
     state: SearchState | None = None,
     on_step: Callable[[int, Mapping[str, jax.Array], SearchState], Any] | None = None,
     on_epoch: Callable[[int, SearchState], Any] | None = None,
@@ -145,7 +114,7 @@ def search(
         epochs: Passes over the examples of the weights.
         batch_size: Images in a batch, for weights and for alphas alike.
         seed: Draws initial values, orders and augmentation.
-        compiled: The step, where it has been compiled already.
+        compiled: What `lower_step` compiles to, where that has been done already.
         state: Where to go on from, after any step. None starts anew.
         on_step: Called after each step with its number from 1, metrics and state. The
             next step takes over the state's memory: copy what must outlive the call.
@@ -163,7 +132,8 @@ def search(
     state = start if state is None else state
     del start  # So that a resumed search does not hold two states.
     if compiled is None:
-        compiled = SearchStep(algorithm, data, augment, batch_size, image_shape)
+        lowered = lower_step(algorithm, data, augment, batch_size, image_shape)
+        compiled = lowered.compile()
     done = int(state.step)
     per_epoch = len(weight_indices) // batch_size
     for epoch in range(done // max(per_epoch, 1), epochs):
@@ -179,9 +149,5 @@ def search(
                 on_step(done, metrics, state)
         if on_epoch is not None:
             on_epoch(epoch + 1, state)
-    return SearchResult(
-        algorithm.genotype(state),
-        algorithm.probabilities(state),
-        state,
-        initial,
-    )
+    weights = algorithm.probabilities(state)
+    return SearchResult(algorithm.genotype(state), weights, state, initial)

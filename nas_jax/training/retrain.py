@@ -83,10 +83,8 @@ class Trainer:
             prepare: Applied to test batches; must not be random.
             image_shape: Height, width and channels of a network input.
         """
-        self.network = network
-        self._optimiser = optimiser
-        self._augment = augment
-        self._prepare = prepare
+        self.network, self._optimiser = network, optimiser
+        self._augment, self._prepare = augment, prepare
         images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
         self._abstract = abstract_variables(network, images)
         self.parameters = num_parameters(self._abstract)
@@ -96,13 +94,9 @@ class Trainer:
     def init(self, key: jax.Array) -> TrainState:
         """Fresh weights."""
         variables = init_variables(key, self._abstract)
-        params = variables["params"]
-        return TrainState(
-            params,
-            variables["batch_stats"],
-            self._optimiser.init(params),
-            jnp.zeros((), jnp.int32),
-        )
+        params, statistics = variables["params"], variables["batch_stats"]
+        optimiser_state = self._optimiser.init(params)
+        return TrainState(params, statistics, optimiser_state, jnp.int32(0))
 
     def _step(
         self, state: TrainState, data: DeviceImages, index: jax.Array, key: jax.Array
@@ -136,8 +130,7 @@ class Trainer:
         images, labels = data.batch(index, jax.random.key(0), self._prepare)
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         noise = jax.random.fold_in(jax.random.key(0), index[0])
-        logits: Any = self.network.apply(variables, images, train=False, key=noise)
-        assert isinstance(logits, jax.Array)
+        logits = self.network.apply(variables, images, train=False, key=noise)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         right = (jnp.argmax(logits, axis=-1) == labels) & valid
         return jnp.sum(jnp.where(valid, losses, 0)), jnp.sum(right)
@@ -197,8 +190,7 @@ def retrain(
     init_key, step_key = jax.random.split(jax.random.key(seed))
     state = trainer.init(init_key) if state is None else state
     indices = np.arange(data.labels.shape[0], dtype=np.int32)
-    done = int(state.step)
-    loss, accuracy = float("nan"), float("nan")
+    done, loss, accuracy = int(state.step), float("nan"), float("nan")
     per_epoch = max(1, len(indices) // batch_size)
     first = done // per_epoch
     if first >= epochs:
