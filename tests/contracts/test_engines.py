@@ -97,9 +97,14 @@ POOLS = darts(
 )
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@functools.cache
+def everywhere(name: str) -> Everywhere:
+    return Everywhere((ARCHITECTURES | {"pools": POOLS})[name])
+
+
+@pytest.fixture(params=ARCHITECTURES)
 def network(request: pytest.FixtureRequest) -> Everywhere:
-    return Everywhere(ARCHITECTURES[request.param])
+    return everywhere(request.param)
 
 
 def test_coded_and_waves_tell_the_same(network: Everywhere) -> None:
@@ -124,7 +129,7 @@ def test_loop_computes_what_waves_tell(network: Everywhere) -> None:
 
 @pytest.mark.parametrize("name", [*ARCHITECTURES, "pools"])
 def test_the_network_that_is_trained(name: str) -> None:
-    network = Everywhere(ARCHITECTURES.get(name, POOLS))
+    network = everywhere(name)
     genotype = network.genotype
     module = family_of(genotype.space).network(genotype, SIZE, CLASSES)
     specs = abstract_variables(module, IMAGES)
@@ -210,7 +215,7 @@ def test_gates_are_derivatives_of_weights(network: Everywhere) -> None:
 
 
 def test_one_program_for_all_architectures() -> None:
-    network = Everywhere(ARCHITECTURES["nasbench201"])
+    network = everywhere("nasbench201")
     traces = []
 
     def logits(params: Any, codes: Any) -> jax.Array:

@@ -183,15 +183,6 @@ def test_a_finished_run_is_only_tested(
     assert_same(again.state, result.state)
 
 
-def test_batches_are_gathered_by_index() -> None:
-    data = DeviceImages.put(
-        np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1), np.arange(4)
-    )
-    images, labels = data.batch(jnp.array([2, 0]), jax.random.key(0), as_it_is)
-    assert images.ravel().tolist() == labels.tolist() == [2, 0]
-    assert images.dtype == jnp.uint8 and labels.dtype == jnp.int32
-
-
 def test_augmentation_is_fresh_at_every_step(trainer: Trainer) -> None:
     data, index = striped(40, 0), np.arange(8, dtype=np.int32)
     losses = []
@@ -235,11 +226,6 @@ def test_what_is_no_data_set_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         DeviceImages.put(images, labels)
-
-
-def test_labels_in_a_column_are_one_an_image() -> None:
-    data = DeviceImages.put(IMAGES, np.arange(4)[:, None])
-    assert data.labels.tolist() == [0, 1, 2, 3]
 
 
 def test_labels_of_more_classes_than_the_network_has(trainer: Trainer) -> None:
