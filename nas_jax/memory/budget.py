@@ -43,9 +43,6 @@ class Candidate:
         mask: What the mask is called.
         kept: Share that the mask keeps of the operations that the search starts from.
         remat: What the backward pass computes again: none, op, wave or cell.
-        dtype: Arithmetic of the network.
-        batch_size: Images in a batch.
-        microbatches: Parts that a batch is computed in, one after the other.
     """
 
     mask: str
@@ -166,10 +163,7 @@ def recomputed_share(layers: int, first_wave: float, remat: str) -> float:
     with a quarter of the pixels and twice the channels. The largest wave holds the
     edges from a cell's inputs.
 
-    Args:
-        layers: Cells of the network.
-        first_wave: Share of a cell's edges that leave its inputs.
-        remat: What the backward pass computes again.
+    `layers` are its cells, `first_wave` the share of a cell's edges from its inputs.
     """
     if remat in ("none", "op"):  # One operation at a time is next to nothing.
         return 0.0

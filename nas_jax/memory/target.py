@@ -54,10 +54,7 @@ def target_names() -> tuple[str, ...]:
 
 
 def find_target(name: str) -> Target:
-    """The target of a name, or of a file that holds a GPU's figures.
-
-    Args:
-        name: One of `target_names`, or a path of a `GpuTargetConfig` text.
+    """The target of one of `target_names`, or of a path of a `GpuTargetConfig` text.
 
     Raises:
         ConfigError: The name is unknown, or the file cannot be used.

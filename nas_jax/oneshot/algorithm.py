@@ -38,11 +38,8 @@ class SearchState(NamedTuple):
     """All that a search carries from step to step; a pytree.
 
     Attributes:
-        params: Weights of the supernet.
-        alphas: Architecture parameters, in the form that the relaxation gives them:
-            `[edges, operations]` by cell name for a softmax.
-        weight_state: State of the weights' optimiser.
-        alpha_state: State of the alphas' optimiser.
+        alphas: In the form that the relaxation gives them: `[edges, operations]` by
+            cell name for a softmax.
         step: Number of finished steps, int32.
     """
 
@@ -60,11 +57,7 @@ class OneShotAlgorithm(Protocol):
         """The state before the first step."""
 
     def step(
-        self,
-        state: SearchState,
-        train_batch: Batch,
-        valid_batch: Batch,
-        key: jax.Array,
+        self, state: SearchState, train_batch: Batch, valid_batch: Batch, key: jax.Array
     ) -> tuple[SearchState, Metrics]:
         """One pure, jittable step; the key draws whatever it draws."""
 
@@ -105,8 +98,7 @@ class OneShotSearch:
 
         Args:
             network: The supernet.
-            weight_optimiser: Any optax transformation; those of DARTS are in
-                `nas_jax.training`.
+            weight_optimiser: Any optax transformation; `nas_jax.training` has DARTS'.
             alpha_optimiser: The same for the alphas.
             relaxation: How alphas become weights.
             hypergradient: How alphas see the weights.
@@ -149,11 +141,7 @@ class OneShotSearch:
         )
 
     def step(
-        self,
-        state: SearchState,
-        train_batch: Batch,
-        valid_batch: Batch,
-        key: jax.Array,
+        self, state: SearchState, train_batch: Batch, valid_batch: Batch, key: jax.Array
     ) -> tuple[SearchState, Metrics]:
         """One step on two batches of float images `[B, H, W, C]` and labels `[B]`.
 

@@ -66,9 +66,8 @@ def decision(mask: SpaceMask, history: Sequence[tuple[int, Weights]]) -> Decisio
 
     Args:
         mask: The operations that were searched.
-        history: `(step, weights)` in the order of the steps: before the first step,
-            after the last, and in between the more the better. With nothing in
-            between, all movement counts as chance.
+        history: `(step, weights)` before the first step, after the last, and in between
+            the more the better: with nothing there all movement counts as chance.
 
     Raises:
         ValueError: Less than two entries, or steps that do not grow.

@@ -21,10 +21,8 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-        genotype: The discretised architecture.
         probabilities: Weight of each operation `[edges, operations]` by cell name.
-        state: The final state.
-        initial: The same weights before the first step, also of a resumed search.
+        initial: The same before the first step, also of a resumed search.
     """
 
     genotype: Genotype
@@ -106,7 +104,7 @@ def search(
 
     Args:
         algorithm: The one-shot algorithm.
-        data: All training images, on the device.
+        data: All training images.
         weight_indices: Examples that train the weights.
         alpha_indices: Examples that train the alphas.
         augment: Applied to every batch.

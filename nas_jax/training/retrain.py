@@ -25,14 +25,7 @@ from nas_jax.training.mesh import check_mesh
 
 
 class TrainState(NamedTuple):
-    """All that training carries from step to step; a pytree.
-
-    Attributes:
-        params: Weights.
-        batch_stats: Running statistics of batch normalisation.
-        optimiser_state: State of the optimiser.
-        step: Number of finished steps, int32.
-    """
+    """All that training carries from step to step; a pytree. `step` is int32."""
 
     params: Any
     batch_stats: Any
@@ -45,8 +38,7 @@ class TrainResult:
     """A trained network.
 
     Attributes:
-        state: The final state; `state.params` and `state.batch_stats` are the
-            variables of the network.
+        state: `state.params` and `state.batch_stats` are the network's variables.
         test_accuracy: Share of right answers on the test set.
         test_loss: Mean cross-entropy on the test set.
         parameters: Number of trainable numbers.
@@ -76,12 +68,8 @@ class Trainer:
     ) -> None:
         """Compiled at the first call of each step.
 
-        Args:
-            network: The network of a genotype.
-            optimiser: Any optax transformation.
-            augment: Applied to training batches.
-            prepare: Applied to test batches; must not be random.
-            image_shape: Height, width and channels of a network input.
+        `augment` is applied to training batches, `prepare`, which must not be random,
+        to those of tests; `image_shape` is height, width and channels of an input.
         """
         self.network, self._optimiser = network, optimiser
         self._augment, self._prepare = augment, prepare
@@ -138,14 +126,11 @@ class Trainer:
     def test(
         self, state: TrainState, data: DeviceImages, batch_size: int
     ) -> tuple[float, float]:
-        """Mean loss and accuracy on every image, each counted once.
-
-        The last batch is filled up with images that are not counted, so that all
-        batches have one shape.
-        """
+        """Mean loss and accuracy on every image, each counted once."""
         count = data.labels.shape[0]
         total, right = 0.0, 0
         for start in range(0, count, batch_size):
+            # The last batch is filled up with images that do not count: one shape.
             index = np.arange(start, start + batch_size)
             loss, correct = self._test(
                 state, data, np.minimum(index, count - 1), index < count
@@ -170,16 +155,15 @@ def retrain(
 
     Args:
         trainer: The compiled steps.
-        data: Training images, on the device.
-        test_data: Test images, on the device.
+        data: Training images; what does not fill a batch is left out of an epoch.
+        test_data: Test images.
         epochs: Passes over the training images.
-        batch_size: Images in a batch; what does not fill one is left out of an epoch.
+        batch_size: Images in a batch.
         seed: Draws initial values, orders and augmentation.
         state: Where to go on from, after any step. None starts anew.
         on_step: Called after each step with its number from 1, metrics and state. The
             next step takes over the state's memory: copy what must outlive the call.
-        on_epoch: Called after each epoch with the number of finished epochs, the
-            state, and loss and accuracy on the test set.
+        on_epoch: Called with the number of finished epochs, state, test loss, accuracy.
 
     Raises:
         DataError: A label is of no class of the network, or the images do not fill a
