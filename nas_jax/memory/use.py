@@ -37,13 +37,15 @@ class MemoryUse:
     def of(cls, compiled: jax.stages.Compiled) -> MemoryUse:
         """Read a compiled program's `memory_analysis`."""
         analysis: Any = compiled.memory_analysis()
-        kinds = ("temp", "argument", "output", "alias")
-        sizes = [int(getattr(analysis, f"{kind}_size_in_bytes")) for kind in kinds]
-        temp, arguments, outputs, alias = sizes
+        temp, arguments, outputs, alias = (
+            int(getattr(analysis, f"{kind}_size_in_bytes"))
+            for kind in ("temp", "argument", "output", "alias")
+        )
         # Not the analysis' own peak_memory_in_bytes: it leaves out most of the
         # temporaries on a CPU, counts on-chip memory on a TPU, and on a GPU is the
         # largest sum of live buffers, which is less than the block that holds them.
-        return cls(*sizes, temp + arguments + outputs - alias)
+        peak = temp + arguments + outputs - alias
+        return cls(temp, arguments, outputs, alias, peak)
 
 
 def refused_bytes(message: str) -> int | None:

@@ -171,11 +171,13 @@ def test_macs_are_those_of_the_program(network: Everywhere) -> None:
     assert int(network.coded.macs) <= counted + CLASSES
 
 
-def test_gates_are_derivatives_of_weights(network: Everywhere) -> None:
+@pytest.mark.parametrize("name", ["darts", "nasbench201"])
+def test_gates_are_derivatives_of_weights(name: str) -> None:
     """A gate g scales the weights w of a channel: dL/dg = <w, dL/dw> at g = 1.
 
     Summed over all layers. Statistics that are fixed keep the images apart.
     """
+    network = everywhere(name)
 
     def loss(params: Any, gates: Any, observe: Any, codes: Any) -> jax.Array:
         told = observe(params, codes, IMAGES, "running", gates)

@@ -178,7 +178,7 @@ def test_running_statistics(genotype: Genotype) -> None:
 
     evaluate = jax.jit(lambda v: network.apply(v, images, train=False))
     variables = start
-    for _ in range(80):
+    for _ in range(150):
         logits, moved = train(variables)
         variables = variables | moved
     before, after = start["batch_stats"], variables["batch_stats"]

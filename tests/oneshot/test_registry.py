@@ -67,7 +67,7 @@ def command(tmp_path: Path, repo_root: Path) -> Any:
     def run(name: str, *flags: str) -> str:
         result = subprocess.run(
             [
-                *(sys.executable, "-m", f"nas_jax.cli.{name}", f"--plugin={OWN}"),
+                *(sys.executable, "-m", "nas_jax.cli.main", name, f"--plugin={OWN}"),
                 *("--config=config.py", "--config.search.algorithm=own_sigmoid"),
                 *flags,
             ],
