@@ -197,20 +197,6 @@ def test_a_long_walk_decides_nothing_however_far_it_goes(scale: float) -> None:
         assert found.moved > 5 * found.noise
 
 
-def test_half_of_the_genes_is_not_most() -> None:
-    for decided, noise in ((1, True), (2, True), (3, False)):
-        found = Decision(4, decided, 1.0, 1.0, 1.0, 0.5, 0.5)
-        assert found.is_noise == noise
-
-
-def test_edges_with_one_operation_have_nothing_to_decide() -> None:
-    mask = SpaceMask.full(nasbench201_space())
-    one = mask.drop(o for o in mask.space.operations() if o[2] != "skip_connect")
-    found = decision(one, searched(one, 3, drift=1.0))
-    assert found == Decision(0, 0, 0.0, 0.0, 0.0, 1.0, 1.0)
-    assert not found.is_noise
-
-
 def test_the_pull_of_all_edges_alike_is_a_decision() -> None:
     towards = {
         c.name: np.tile([0.0, 1.0, 0.0], (len(c.edges), 1)) for c in ONE.space.cells
@@ -239,3 +225,8 @@ def test_noise_decides_nothing_and_a_direction_does(space: SearchSpace) -> None:
     for steps in ((), (0,), (0, 0), (0, 5, 4)):
         with pytest.raises(ValueError, match="steps that grow"):
             decision(mask, [(step, searched(mask, 1)[0][1]) for step in steps])
+    # Half of the genes is not most; edges with one operation decide nothing.
+    assert [Decision(4, n, 1.0, 1.0, 1.0, 0.5, 0.5).is_noise for n in (2, 3)] == [1, 0]
+    one = mask.drop(o for o in space.operations() if o[2] != "skip_connect")
+    found = decision(one, searched(one, 3, drift=1.0))
+    assert found == Decision(0, 0, 0.0, 0.0, 0.0, 1.0, 1.0) and not found.is_noise
