@@ -37,7 +37,7 @@ TOLERANCE, EXACT = 1e-4, 1e-6
 
 def pruned_mask() -> SpaceMask:
     """Three to five operations an edge, every operation somewhere in either cell."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(0)
     arrays = {}
     for cell in SPACE.cells:
         kept = np.zeros((len(cell.edges), len(cell.ops)), bool)
