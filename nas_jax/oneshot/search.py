@@ -11,8 +11,7 @@ import numpy as np
 
 from nas_jax.data import bilevel_epoch_order
 from nas_jax.data.split import check_indices
-from nas_jax.memory import MemoryUse
-from nas_jax.oneshot.algorithm import OneShotAlgorithm, SearchState
+from nas_jax.oneshot.algorithm import Metrics, OneShotAlgorithm, SearchState
 from nas_jax.spaces import Genotype
 from nas_jax.training.batches import Augment, DeviceImages
 from nas_jax.training.loop import OnStep, run_epochs
@@ -23,45 +22,14 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-        genotype: The discretised architecture.
         probabilities: Weight of each operation `[edges, operations]` by cell name.
-        state: The final state.
-        initial: The same weights before the first step, also of a resumed search.
+        initial: The same before the first step, also of a resumed search.
     """
 
     genotype: Genotype
     probabilities: dict[str, np.ndarray]
     state: SearchState
     initial: dict[str, np.ndarray]
-
-
-class SearchStep:
-    """One compiled search step: gather, augment, update; the state is donated.
-
-    Attributes:
-        memory: Memory of the compiled program.
-    """
-
-    def __init__(
-        self,
-        algorithm: OneShotAlgorithm,
-        data: DeviceImages,
-        augment: Augment,
-        batch_size: int,
-        image_shape: tuple[int, int, int],
-    ) -> None:
-        """Trace and compile; nothing is allocated for it.
-
-        The arguments are those of `lower_step`.
-        """
-        lowered = lower_step(algorithm, data, augment, batch_size, image_shape)
-        self._compiled = lowered.compile()
-        self.memory = MemoryUse.of(self._compiled)
-
-    def __call__(self, *args: Any) -> tuple[SearchState, dict[str, jax.Array]]:
-        """`(state, data, train index, valid index, key) -> (state, metrics)`."""
-        result: tuple[SearchState, dict[str, jax.Array]] = self._compiled(*args)
-        return result
 
 
 def lower_step(
@@ -74,6 +42,9 @@ def lower_step(
 ) -> jax.stages.Lowered:
     """The search step, traced from shapes alone and ready to compile.
 
+    `(state, data, train index, valid index, key) -> (state, metrics)`: it gathers,
+    augments and updates; the state is donated.
+
     Args:
         algorithm: The one-shot algorithm.
         data: All training images, or their shapes.
@@ -85,12 +56,8 @@ def lower_step(
     """
 
     def step(
-        state: SearchState,
-        data: DeviceImages,
-        train: jax.Array,
-        valid: jax.Array,
-        key: jax.Array,
-    ) -> tuple[SearchState, dict[str, jax.Array]]:
+        state: SearchState, data: DeviceImages, train: Any, valid: Any, key: Any
+    ) -> tuple[SearchState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         keys = jax.random.split(key)
         return algorithm.step(
@@ -129,7 +96,7 @@ def search(
     epochs: int,
     batch_size: int,
     seed: int,
-    compiled: SearchStep | None = None,
+    compiled: jax.stages.Compiled | None = None,
     state: SearchState | None = None,
     on_step: OnStep | None = None,
     on_epoch: Callable[[int, SearchState], Any] | None = None,
@@ -138,7 +105,7 @@ def search(
 
     Args:
         algorithm: The one-shot algorithm.
-        data: All training images, on the device.
+        data: All training images.
         weight_indices: Examples that train the weights.
         alpha_indices: Examples that train the alphas.
         augment: Applied to every batch.
@@ -146,7 +113,7 @@ def search(
         epochs: Passes over the examples of the weights.
         batch_size: Images in a batch, for weights and for alphas alike.
         seed: Draws initial values, orders and augmentation.
-        compiled: The step, where it has been compiled already.
+        compiled: What `lower_step` compiles to, where that has been done already.
         state: Where to go on from, after any step. None starts anew.
         on_step: Called after each step.
         on_epoch: Called after each epoch with the number of finished epochs.
@@ -163,7 +130,8 @@ def search(
     state = start if state is None else state
     del start  # So that a resumed search does not hold two states.
     if compiled is None:
-        compiled = SearchStep(algorithm, data, augment, batch_size, image_shape)
+        lowered = lower_step(algorithm, data, augment, batch_size, image_shape)
+        compiled = lowered.compile()
     state = run_epochs(
         lambda state, train, valid: compiled(state, data, train, valid, step_key),
         state,

@@ -26,14 +26,7 @@ from nas_jax.training.mesh import check_mesh
 
 
 class TrainState(NamedTuple):
-    """All that training carries from step to step; a pytree.
-
-    Attributes:
-        params: Weights.
-        batch_stats: Running statistics of batch normalisation.
-        optimiser_state: State of the optimiser.
-        step: Number of finished steps, int32.
-    """
+    """All that training carries from step to step; a pytree. `step` is int32."""
 
     params: Any
     batch_stats: Any
@@ -46,8 +39,7 @@ class TrainResult:
     """A trained network.
 
     Attributes:
-        state: The final state; `state.params` and `state.batch_stats` are the
-            variables of the network.
+        state: `state.params` and `state.batch_stats` are the network's variables.
         test_accuracy: Share of right answers on the test set.
         test_loss: Mean cross-entropy on the test set.
         parameters: Number of trainable numbers.
@@ -77,17 +69,11 @@ class Trainer:
     ) -> None:
         """Compiled at the first call of each step.
 
-        Args:
-            network: The network of a genotype.
-            optimiser: Any optax transformation.
-            augment: Applied to training batches.
-            prepare: Applied to test batches; must not be random.
-            image_shape: Height, width and channels of a network input.
+        `augment` is applied to training batches, `prepare`, which must not be random,
+        to those of tests; `image_shape` is height, width and channels of an input.
         """
-        self.network = network
-        self._optimiser = optimiser
-        self._augment = augment
-        self._prepare = prepare
+        self.network, self._optimiser = network, optimiser
+        self._augment, self._prepare = augment, prepare
         images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
         self._abstract = abstract_variables(network, images)
         self.parameters = num_parameters(self._abstract)
@@ -97,13 +83,9 @@ class Trainer:
     def init(self, key: jax.Array) -> TrainState:
         """Fresh weights."""
         variables = init_variables(key, self._abstract)
-        params = variables["params"]
-        return TrainState(
-            params,
-            variables["batch_stats"],
-            self._optimiser.init(params),
-            jnp.zeros((), jnp.int32),
-        )
+        params, statistics = variables["params"], variables["batch_stats"]
+        optimiser_state = self._optimiser.init(params)
+        return TrainState(params, statistics, optimiser_state, jnp.int32(0))
 
     def _step(
         self, state: TrainState, data: DeviceImages, index: jax.Array, key: jax.Array
@@ -137,8 +119,7 @@ class Trainer:
         images, labels = data.batch(index, jax.random.key(0), self._prepare)
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         noise = jax.random.fold_in(jax.random.key(0), index[0])
-        logits: Any = self.network.apply(variables, images, train=False, key=noise)
-        assert isinstance(logits, jax.Array)
+        logits = self.network.apply(variables, images, train=False, key=noise)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         right = (jnp.argmax(logits, axis=-1) == labels) & valid
         return jnp.sum(jnp.where(valid, losses, 0)), jnp.sum(right)
@@ -146,14 +127,11 @@ class Trainer:
     def test(
         self, state: TrainState, data: DeviceImages, batch_size: int
     ) -> tuple[float, float]:
-        """Mean loss and accuracy on every image, each counted once.
-
-        The last batch is filled up with images that are not counted, so that all
-        batches have one shape.
-        """
+        """Mean loss and accuracy on every image, each counted once."""
         count = data.labels.shape[0]
         total, right = 0.0, 0
         for start in range(0, count, batch_size):
+            # The last batch is filled up with images that do not count: one shape.
             index = np.arange(start, start + batch_size)
             loss, correct = self._test(
                 state, data, np.minimum(index, count - 1), index < count
@@ -178,10 +156,10 @@ def retrain(
 
     Args:
         trainer: The compiled steps.
-        data: Training images, on the device.
-        test_data: Test images, on the device.
+        data: Training images; what does not fill a batch is left out of an epoch.
+        test_data: Test images.
         epochs: Passes over the training images.
-        batch_size: Images in a batch; what does not fill one is left out of an epoch.
+        batch_size: Images in a batch.
         seed: Draws initial values, orders and augmentation.
         state: Where to go on from, after any step. None starts anew.
         on_step: Called after each step.
