@@ -25,10 +25,10 @@ from matplotlib.ticker import FixedLocator, Formatter, MaxNLocator
 from numpy.typing import NDArray
 
 from nas_jax.report.artefacts import finite
-from nas_jax.report.drawing.shapes import CellShape
 from nas_jax.report.formats import tick_texts
 from nas_jax.report.logs import LogRow, SearchLog
 from nas_jax.report.style import KINDS, dash_of, kind_of
+from nas_jax.spaces import CellSpec
 
 _VARIABLES = ("ink", "soft", "line", "panel", "accent", "second")
 COLOUR = {
@@ -275,7 +275,7 @@ class AlphaPanel:
 
 
 def alpha_panels(
-    shape: CellShape,
+    shape: CellSpec,
     search: SearchLog,
     chosen: dict[tuple[int, int], str],
     rows: list[int],
@@ -305,7 +305,7 @@ def alpha_panels(
 
 
 def _panel(
-    shape: CellShape,
+    shape: CellSpec,
     edge: tuple[int, int],
     times: Numbers,
     series: Numbers,
@@ -315,7 +315,7 @@ def _panel(
     """One edge's panel; `series[t, o]` is operation o's probability at time t."""
     live = [
         index
-        for index in range(len(shape.operations))
+        for index in range(len(shape.ops))
         if np.any(np.isfinite(series[:, index]) & (series[:, index] > 0))
     ]
     low, high = axis_of(series[:, live])
@@ -331,11 +331,11 @@ def _panel(
             away = 0.02 if side == "bottom" else -0.02
             text, soft = f"{100 * end:.4g}%", COLOUR["soft"]
             figure.text(0.03, height + away, text, color=soft, va=side)
-        for index in sorted(live, key=lambda index: shape.operations[index] == chosen):
-            operation, y = shape.operations[index], heights[:, index]
+        for index in sorted(live, key=lambda index: shape.ops[index] == chosen):
+            operation, y = shape.ops[index], heights[:, index]
             colour = COLOUR[f"op-{kind_of(operation).key}"]
             bold = operation == chosen
-            dash = dash_of(operation, shape.operations)
+            dash = dash_of(operation, shape.ops)
             _line(figure, x, y, colour, lw=2.4 if bold else 1.3, linestyle=dash)
             # A point without a neighbour, of which a line shows nothing.
             there = np.isfinite(y)
@@ -344,7 +344,7 @@ def _panel(
                 dot: Any = {"marker": "o", "ms": 6.4 if bold else 4.8, "mew": 0}
                 _line(figure, x[lone], y[lone], colour, linestyle="none", **dot)
         ending = ", ".join(
-            f"{shape.operations[index]} {series[-1, index]:.3g}" for index in live
+            f"{shape.ops[index]} {series[-1, index]:.3g}" for index in live
         )
         source, target = edge
         label = (

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas_jax.report.artefacts import Operation
-from nas_jax.report.drawing.shapes import CellShape
+from nas_jax.artefacts import Operation
 from nas_jax.report.formats import score as show
 from nas_jax.report.style import STEPS, short_name
+from nas_jax.spaces import CellSpec
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _reach(scales: Iterable[Scale]) -> float:
 
 
 def heat_map(
-    shape: CellShape, rows: Sequence[Operation], scales: Mapping[int, Scale]
+    shape: CellSpec, rows: Sequence[Operation], scales: Mapping[int, Scale]
 ) -> HeatMap:
     """The table of one cell; `rows` are its operations, `scales` those of all cells."""
     reach, rounds = _reach(scales.values()), len(scales) > 1
@@ -151,9 +151,9 @@ def heat_map(
         shape.name,
         sum(row.kept for row in rows),
         len(rows),
-        tuple(short_name(name) for name in shape.operations),
+        tuple(short_name(name) for name in shape.ops),
         tuple(
-            (edge, tuple(squares.get((index, name)) for name in shape.operations))
+            (edge, tuple(squares.get((index, name)) for name in shape.ops))
             for index, edge in enumerate(shape.edges)
         ),
     )

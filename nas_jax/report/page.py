@@ -17,12 +17,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 import nas_jax
+from nas_jax.artefacts import Pruning
 from nas_jax.report import charts, formats
-from nas_jax.report.artefacts import Artefacts, Pruning, read_artefacts
+from nas_jax.report.artefacts import Artefacts, read_artefacts
 from nas_jax.report.charts import Curve, curve, line_chart
 from nas_jax.report.drawing import draw_cell
 from nas_jax.report.drawing.shapes import (
-    CellShape,
     Gene,
     check_alphas,
     find_shapes,
@@ -38,10 +38,10 @@ from nas_jax.report.pruning import (
 )
 from nas_jax.report.style import KINDS, STEPS, kind_of, label_of, palette_css
 from nas_jax.report.text import final_accuracy, headline, peaks, run_name, stages
-from nas_jax.spaces import SearchSpace
+from nas_jax.spaces import CellSpec, SearchSpace
 
 Genes = Mapping[str, tuple[Gene, ...]]
-Shapes = Mapping[str, CellShape]
+Shapes = Mapping[str, CellSpec]
 Context = dict[str, Any]
 
 
@@ -127,7 +127,7 @@ def _alphas(search: SearchLog, genes: Genes, shapes: Shapes) -> Context:
         dict.fromkeys(
             operation
             for name in first
-            for index, operation in enumerate(shapes[name].operations)
+            for index, operation in enumerate(shapes[name].ops)
             if any(
                 math.isfinite(edge[index]) and edge[index] > 0
                 for row in search.alphas

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nas_jax.artefacts import Operation, Pruning
 from nas_jax.report import heatmap
-from nas_jax.report.artefacts import Operation, Pruning
 from nas_jax.report.drawing.shapes import shapes_of_pruning
 from nas_jax.report.formats import duration, mebibytes
 from nas_jax.report.formats import score as show

@@ -6,15 +6,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas_jax.report.artefacts import (
-    Artefacts,
-    Data,
-    Memory,
-    Pruning,
-    SearchDecision,
-    finite,
-    read_artefacts,
-)
+from nas_jax.artefacts import Data, Memory, Pruning, SearchDecision
+from nas_jax.report.artefacts import Artefacts, finite, read_artefacts
 from nas_jax.report.formats import (
     change,
     count,
