@@ -29,7 +29,7 @@ def fixed(number: float) -> str:
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
-    """An escaped element; `class_` and `stroke_width` become `class`, `stroke-width`."""
+    """An escaped element; `class_` and `aria_label` become `class`, `aria-label`."""
     parts = [name]
     for key, value in attributes.items():
         shown = value if isinstance(value, str) else fixed(value)
