@@ -22,7 +22,6 @@ REGION_SIZE = 4
 """Height and width of an input. TE-NAS takes 3; 4 is the least that a network can halve
 without padding, as the supernets here do once when they have one or two cells."""
 
-
 _SALTS = (np.uint32(0x9E3779B9), np.uint32(0x7F4A7C15))
 """Where the numbers of the two hashes begin."""
 
@@ -85,9 +84,6 @@ def count_regions(pairs: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
     Two inputs have the same pattern if they agree on every ReLU that is counted at
     least once. TE-NAS (arXiv 2102.11535), section 3.1.2, compares all pairs; here equal
     hashes are counted, which a set of a million inputs gets wrong once in 10^7 times.
-
-    Args:
-        pairs: See `Observed.relu_inputs`.
     """
     return count_distinct(pattern_hashes(pairs))
 
@@ -162,8 +158,7 @@ def linear_regions_proxy(
         section 3.1.2, with the statistics of the batch, as there.
 
         Raises:
-            ConfigError: If the network cannot tell what its ReLUs receive or has none,
-                or the images are too small.
+            ConfigError: If the network has no ReLUs, or the images are too small.
         """
         images = batch.images
 
@@ -187,16 +182,15 @@ def linear_regions_proxy(
             found, broken = hashes(key)
         else:
             found, broken = lax.map(hashes, jax.random.split(key, batches))
-            found = found.reshape(-1, 2)
-        return jnp.where(jnp.any(broken), jnp.nan, count_distinct(found))
+        distinct = count_distinct(found.reshape(-1, 2))
+        return jnp.where(jnp.any(broken), jnp.nan, distinct)
 
+    passes = "pass" if batches == 1 else "passes"
     return Proxy(
         name,
         score,
         title="linear regions",
-        cost=f"{batches} forward pass of {samples:,} inputs of {size}x{size}"
-        if batches == 1
-        else f"{batches} forward passes of {samples:,} inputs of {size}x{size}",
+        cost=f"{batches} forward {passes} of {samples:,} inputs of {size}x{size}",
         input_kind="noise" if source == "noise" else "data",
         reference="arXiv 2102.11535, section 3.1.2",
         needs=("relu_inputs",),

@@ -56,9 +56,9 @@ def relative_importance(
             f"an operation {without.shape}; they must be [..., scores] and "
             "[..., candidates, scores]"
         )
-    known = np.isfinite(whole) & (whole != 0)
-    _check_sign(sign, without.shape, known[..., None, :])
-    whole = np.where(np.isfinite(whole) & (whole != 0), whole, np.nan)[..., None, :]
+    known = (np.isfinite(whole) & (whole != 0))[..., None, :]
+    _check_sign(sign, without.shape, known)
+    whole = np.where(known, whole[..., None, :], np.nan)
     broken = ~np.isfinite(without)
     change = sign * (whole - np.where(broken, 0, without)) / np.abs(whole)
     return np.where(broken & ~np.isnan(whole), np.inf, change)
@@ -74,8 +74,7 @@ def sum_of_changes(changes: np.ndarray) -> Importance:
         DataError: They have another shape.
     """
     _check_changes(changes)
-    total, spread = _over_repeats(changes.sum(-1))
-    return Importance(total, spread, *_over_repeats(changes))
+    return Importance(*_over_repeats(changes.sum(-1)), *_over_repeats(changes))
 
 
 def sum_of_ranks(changes: np.ndarray) -> Importance:

@@ -186,9 +186,6 @@ def compile_all(calls: Sequence[tuple[Scorer, Arguments]]) -> float:
     """Compiles what calls of scorers lack, and returns the seconds that it took.
 
     One program is traced while others are compiled, which needs no lock of Python's.
-
-    Args:
-        calls: Scorers, and what they will be called with.
     """
     start = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -215,11 +212,9 @@ def _score_all(
 
     def one(architecture: Any) -> jax.Array:
         network = scored(params, architecture)
+        proxies = map(get_proxy, group)
         return jax.numpy.stack(
-            [
-                get_proxy(n).score(network, batch, proxy_key(key, get_proxy(n).name))
-                for n in group
-            ]
+            [p.score(network, batch, proxy_key(key, p.name)) for p in proxies]
         )
 
     return lax.map(one, architectures, batch_size=width if width > 1 else None)
@@ -230,9 +225,7 @@ def proxy_key(key: jax.Array, proxy: str) -> jax.Array:
     return jax.random.fold_in(key, zlib.crc32(proxy.encode()))
 
 
-def program_groups(
-    names: Sequence[str | Proxy],
-) -> list[tuple[str | Proxy, ...]]:
+def program_groups(names: Sequence[str | Proxy]) -> list[tuple[str | Proxy, ...]]:
     """Proxies by what they run: one program for each shared intermediate."""
     kinds: dict[Any, list[str | Proxy]] = {}
     for name in names:

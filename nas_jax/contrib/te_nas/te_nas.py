@@ -24,6 +24,8 @@ TE_NAS_REGIONS = linear_regions_proxy("te_nas_regions", size=3, batches=3, depth
 """TE-NAS' 3,000 crops of 3x3 pixels of one channel, in 3 batches."""
 THIN_CELLS = 2
 """Cells of a thin network of the DARTS space."""
+ROWS_AT_ONCE = 16
+"""Cotangents side by side: TE-NAS has 14 images, and a thin network is small."""
 
 
 def staged(space: SearchSpace) -> bool:
@@ -59,7 +61,12 @@ def te_nas(
     bench = staged(space)
     kernel, bare = thin_networks(space, channels, layers)
     rankers = (
-        Ranker("ntk_cond", kernel, batch_size or (72 if bench else 14)),
+        Ranker(
+            "ntk_cond",
+            kernel,
+            batch_size or (72 if bench else 14),
+            rows_at_once=1 if bench else ROWS_AT_ONCE,
+        ),
         Ranker("linear_regions" if bench else TE_NAS_REGIONS, bare, REGION_IMAGES),
     )
     return LeaveOneOut(
@@ -93,10 +100,10 @@ def thin_networks(
             f"prune.layers is {layers}, and the thin networks of te_nas and ete_nas "
             f"have {THIN_CELLS} cells, a normal and a reduction cell; give 0"
         )
-    return (
-        ThinNetwork(channels or 1, True, initialisation),
-        ThinNetwork(channels or 1, False, initialisation),
+    whole, bare = (
+        ThinNetwork(channels or 1, stem, initialisation) for stem in (True, False)
     )
+    return whole, bare
 
 
 def thin_options(batch_size: str) -> tuple[Option, ...]:
