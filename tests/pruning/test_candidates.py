@@ -5,7 +5,7 @@ import pytest
 
 from nas_jax.errors import MaskError
 from nas_jax.pruning import leave_one_out
-from nas_jax.pruning.candidates import members, random_paths, removable
+from nas_jax.pruning.candidates import random_paths, removable
 from nas_jax.spaces import SpaceMask, darts_space
 
 FULL = SpaceMask.full(darts_space(1, ("none", "skip_connect", "sep_conv_3x3")))
@@ -40,13 +40,6 @@ def test_the_last_operation_of_an_edge_is_no_candidate() -> None:
     assert len(removable(mask, KEEP_ONE)) == 9
 
 
-def test_edges_that_keep_what_they_have_offer_no_candidates() -> None:
-    assert removable(FULL, {("normal", 0): 3}) == []
-    assert removable(FULL, {("normal", 1): 2}) == [
-        ("normal", 1, op) for op in ("none", "skip_connect", "sep_conv_3x3")
-    ]
-
-
 def test_random_paths_have_one_kept_operation_on_every_edge() -> None:
     mask = FULL.drop([("normal", 0, "none"), ("reduce", 1, "skip_connect")])
     live = random_paths(mask, 9, np.random.default_rng(0))
@@ -62,14 +55,6 @@ def test_random_paths_have_one_kept_operation_on_every_edge() -> None:
     np.testing.assert_array_equal(again["normal"], live["normal"])
     # Edges are drawn independently of each other.
     assert len({path.tobytes() for path in live["reduce"]}) > 3
-
-
-def test_members_are_columns_of_the_live_arrays() -> None:
-    operations = [("normal", 1, "sep_conv_3x3"), ("reduce", 0, "none")]
-    live = leave_one_out(FULL, operations)
-    np.testing.assert_array_equal(
-        members(live, FULL, operations), [[1, 1], [0, 1], [1, 0]]
-    )
 
 
 @pytest.mark.parametrize(

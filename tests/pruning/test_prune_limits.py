@@ -67,18 +67,6 @@ def test_a_journal_of_another_pruning_gives_nothing() -> None:
     assert len(others) == 2 * len(pages)
 
 
-def test_scores_of_another_shape_are_computed_again() -> None:
-    pages = Pages()
-    first = run(SMALL, ("magnitude",), repeats=2, journal=pages)
-
-    class Cut(Pages):
-        def write(self, candidates: str, scores: np.ndarray, seconds: float) -> None:
-            self[candidates] = (scores, seconds)
-
-    cut = Cut({name: (scores[:1], 1.0) for name, (scores, _) in pages.items()})
-    assert run(SMALL, ("magnitude",), repeats=2, journal=cut).mask == first.mask
-
-
 def test_a_budget_takes_no_more_than_it_needs() -> None:
     sizes: list[int] = []
 
