@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -86,26 +85,6 @@ def test_fisher(tiny: Any) -> None:
         for channel in range(slope.shape[1]):
             score += fan_in * abs(0.5 * np.mean(slope[:, channel] ** 2))
     assert fisher(*scored, KEY) == pytest.approx(score, rel=1e-4)
-
-
-def test_fisher_is_the_mean_activation_times_gradient(tiny: Any) -> None:
-    # The classifier by hand: a = logits, dL/da = (softmax - one-hot) / B.
-    scored, params, images, labels = numpy_case(tiny)
-    seen = tiny.numpy_observe(params, images)
-    logits = seen["logits"]
-    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    error = (softmax - np.eye(3)[labels]) / len(labels)
-    by_hand = 4 * 0.5 * np.sum(np.mean((logits * error) ** 2, axis=0))
-    network, batch = scored
-
-    def only_classifier(*args: Any, gates: Any = None, **kw: Any) -> Any:
-        batch_size = len(args[1])
-        inner = None if gates is None else [jnp.ones((1, batch_size, 4)), gates[0]]
-        seen = tiny.observe(*args, gates=inner, **kw)
-        return seen._replace(channels=seen.channels[1:])
-
-    network = dataclasses.replace(network, observe=only_classifier)
-    assert fisher(network, batch, KEY) == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_fisher_of_stacked_layers() -> None:

@@ -24,7 +24,6 @@ from nas_jax.proxies.spectrum import (
     condition_number,
     correlation,
     eigenvalue_score,
-    gram_eigenvalues,
 )
 
 KEY = jax.random.key(0)
@@ -49,18 +48,6 @@ def test_a_condition_number_that_float32_eigenvalues_lose() -> None:
     assert condition_number(single) == pytest.approx(1e9, rel=0.05)
     eigenvalues = jnp.linalg.eigvalsh(single @ single.T)
     assert not 5e8 < float(eigenvalues[-1] / eigenvalues[0]) < 2e9
-
-
-def test_gram_eigenvalues_and_those_that_the_columns_do_not_allow() -> None:
-    rows = np.random.default_rng(1).normal(size=(5, 3))
-    eigenvalues = gram_eigenvalues(jnp.asarray(rows, jnp.float32))
-    expected = np.linalg.eigvalsh(rows @ rows.T)[::-1]
-    np.testing.assert_allclose(eigenvalues[:3], expected[:3], rtol=1e-5)
-    np.testing.assert_array_equal(eigenvalues[3:], 0)
-    # The smallest of the three that there can be.
-    assert condition_number(jnp.asarray(rows, jnp.float32)) == pytest.approx(
-        expected[0] / expected[2], rel=1e-4
-    )
 
 
 def test_a_singular_kernel_has_no_condition_number() -> None:

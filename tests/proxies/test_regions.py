@@ -81,20 +81,16 @@ def test_what_the_network_is_fed(source: Any) -> None:
     assert not np.array_equal(fed[0], fed[1])
 
 
-def test_images_that_are_too_small(tiny: Any) -> None:
-    batch = Batch(jnp.ones((2, 3, 8, 1)), jnp.zeros(2, int))
-    proxy = linear_regions_proxy("mine")
+def test_what_cannot_be_counted(tiny: Any) -> None:
+    network, proxy = tiny.network(tiny.params(0)), linear_regions_proxy("mine")
+    small = Batch(jnp.ones((2, 3, 8, 1)), jnp.zeros(2, int))
     with pytest.raises(ConfigError, match="cannot cut 4x4 out of images of 3x8"):
-        proxy.score(tiny.network(tiny.params(0)), batch, KEY)
-
-
-def test_a_network_without_relus(tiny: Any) -> None:
-    network = dataclasses.replace(
-        tiny.network(tiny.params(0)),
-        observe=lambda p, x, norm: Observed(relu_inputs=[]),
+        proxy.score(network, small, KEY)
+    blind = dataclasses.replace(
+        network, observe=lambda p, x, norm: Observed(relu_inputs=[])
     )
     with pytest.raises(ConfigError, match="mine counts the regions that ReLUs cut"):
-        linear_regions_proxy("mine").score(network, tiny.batch(), KEY)
+        proxy.score(blind, tiny.batch(), KEY)
 
 
 @pytest.mark.parametrize("batches", [1, 2])
