@@ -25,24 +25,10 @@ worth a warning."""
 class ScoredOperation:
     """Why an operation was kept or dropped.
 
-    Attributes:
-        cell: Cell name.
-        edge: Edge index.
-        source: State at the edge's start.
-        target: Node at the edge's end.
-        operation: Operation name.
-        kept: Whether the mask keeps it.
-        score: Importance, of the round that it was last scored in; None if unscored,
-            infinite where a ranker's score is not finite without the operation.
-        score_std: Standard deviation of the importance over repeats.
-        scores: Each ranker's own figure, mean over repeats.
-        scores_std: Its standard deviation over repeats.
-        round: The round that dropped it, or that scored it last, from 1; 0 for none.
-        margin: How far the score is from the nearest one of the same edge and round
-            with the other fate: of a kept operation from the best that was dropped, of
-            a dropped one from the worst that was kept. None where there is none.
-        reason: Why it has no score; empty where it has one.
-        offered: Whether the mask that pruning started from has it.
+    Attributes are those of `artefacts.Operation`, where `name` is `operation`. A score
+    is infinite where a ranker's is not finite without the operation; a margin is how
+    far the score is from the nearest one of the same edge and round with the other
+    fate: of a kept operation from the best that was dropped, and the other way round.
     """
 
     cell: str

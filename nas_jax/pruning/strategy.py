@@ -55,13 +55,14 @@ class Strategy(Protocol):
     def schedule(
         self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
     ) -> list[Round]:
-        """What edges keep after each round.
+        """What edges keep after each round; one round, where nothing else is said.
 
         Args:
             mask: What is there.
             keep: What edges keep in the end.
             rng: For a strategy that draws an order.
         """
+        return equal_rounds(mask, keep, 1)
 
     def count(self, operations: int) -> int:
         """Number of candidates of a round that may remove so many operations."""

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from nas_jax.pruning.candidates import Edge, Operation
+from nas_jax.pruning.candidates import Operation
 from nas_jax.pruning.importance import Importance
 from nas_jax.pruning.rankers import Ranker
-from nas_jax.pruning.strategy import Round, Score, equal_rounds, register_strategy
+from nas_jax.pruning.strategy import Score, Strategy, register_strategy
 from nas_jax.spaces import SpaceMask
 
 
-class _RandomControl:
+class _RandomControl(Strategy):
     name = "random"
     rankers: tuple[Ranker, ...] = ()
     repeats = 1
-
-    def schedule(
-        self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
-    ) -> list[Round]:
-        return equal_rounds(mask, keep, 1)
 
     def count(self, operations: int) -> int:
         return 0

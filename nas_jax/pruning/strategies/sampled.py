@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from nas_jax.errors import ConfigError
-from nas_jax.pruning.candidates import Edge, Operation, members, random_paths
+from nas_jax.pruning.candidates import Operation, members, random_paths
 from nas_jax.pruning.importance import Importance, marginal_ranks
 from nas_jax.pruning.rankers import Ranker, SupernetSize
 from nas_jax.pruning.strategy import (
     Option,
-    Round,
     Score,
-    equal_rounds,
+    Strategy,
     of_supernet,
     register_strategy,
     scoring_options,
@@ -49,16 +48,11 @@ def sampled(
 
 
 @dataclasses.dataclass
-class _Sampled:
+class _Sampled(Strategy):
     name: str
     rankers: tuple[Ranker, ...]
     repeats: int
     samples: int
-
-    def schedule(
-        self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
-    ) -> list[Round]:
-        return equal_rounds(mask, keep, 1)
 
     def count(self, operations: int) -> int:
         return self.samples
