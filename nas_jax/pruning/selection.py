@@ -120,7 +120,7 @@ def lowest(
     for cell, edge, op in mask.space.operations():
         if mask.keeps(cell, edge, op) and is_parametric(op):
             convolutions[cell, mask.space.cell(cell).edges[edge][1]] += 1
-    dropped = []
+    dropped: list[Operation] = []
     left = {e: len(mask.edge(*e)) for e in queues}
     waiting = [sorted(queue, reverse=True) for queue in queues.values()]
     while True:

@@ -1,4 +1,4 @@
-"""Proxy values derived by hand, or by a second computation in NumPy."""
+"""Proxy values derived by hand, beside those of test_reference_values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nas_jax.errors import ConfigError
 from nas_jax.proxies import (
     Batch,
+    Gate,
     Observed,
     ScoredNetwork,
     grad_norm,
@@ -20,8 +22,11 @@ from nas_jax.proxies import (
     params,
     snip,
     synflow,
+    zico,
 )
+from nas_jax.proxies.fisher import fisher_of_gates
 from nas_jax.proxies.layerwise import count_parameters, sum_over_weights
+from nas_jax.proxies.zico import signal_to_noise
 
 KEY = jax.random.key(0)
 
@@ -41,43 +46,6 @@ def one_image(values: list[float], label: int) -> Batch:
 #   dL/dW2 = h * (-1/2, 1/2) = (-3/2, 3/2)
 #   dL/dh  = W2 . (-1/2, 1/2);  dL/dW1 = x^T dL/dh
 HAND = {"w1": jnp.ones((2, 1)), "w2": jnp.zeros((1, 2)), "b": jnp.zeros(2)}
-
-
-def random_case() -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    shapes = {"w1": (4, 3), "w2": (3, 2), "b": (2,)}
-    p = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    return p, rng.normal(size=(5, 4)), np.array([0, 1, 1, 0, 1])
-
-
-def numpy_gradients(
-    p: dict[str, np.ndarray], x: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    hidden = x @ p["w1"]
-    logits = hidden @ p["w2"] + p["b"]
-    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    error = (probabilities - np.eye(2)[labels]) / len(labels)
-    return x.T @ (error @ p["w2"].T), hidden.T @ error
-
-
-def scored(
-    p: dict[str, np.ndarray], x: np.ndarray, labels: np.ndarray
-) -> tuple[ScoredNetwork, Batch]:
-    tree = {name: jnp.asarray(a, jnp.float32) for name, a in p.items()}
-    images = jnp.asarray(x, jnp.float32).reshape(len(x), 2, 2, 1)
-    network = ScoredNetwork.plain(two_linear_layers, tree)
-    return network, Batch(images, jnp.asarray(labels))
-
-
-def test_grad_norm_and_snip_against_numpy() -> None:
-    p, x, labels = random_case()
-    g1, g2 = numpy_gradients(p, x, labels)
-    network, batch = scored(p, x, labels)
-    norms = np.linalg.norm(g1) + np.linalg.norm(g2)
-    assert not np.isclose(norms, np.hypot(np.linalg.norm(g1), np.linalg.norm(g2)))
-    assert grad_norm(network, batch, KEY) == pytest.approx(norms, rel=1e-5)
-    expected = np.abs(g1 * p["w1"]).sum() + np.abs(g2 * p["w2"]).sum()
-    assert snip(network, batch, KEY) == pytest.approx(expected, rel=1e-5)
 
 
 def test_synflow_by_hand() -> None:
@@ -173,3 +141,36 @@ def test_sums_of_stacked_layers() -> None:
     norms = sum_over_weights(jnp.square, live, weights, per_layer=jnp.sqrt)
     assert norms == pytest.approx(5.0 + 10.0)
     assert count_parameters(live, weights) == 2.0 + 2.0
+
+
+def test_fisher_of_stacked_layers() -> None:
+    # Two stacked layers of one channel and two images, the second layer dead:
+    # 5 * 1/2 * mean(1, 9); a third by itself: 7 * 1/2 * mean(4, 0).
+    stack = Gate(jnp.ones((2, 2, 1)), 5, jnp.array([1.0, 0.0]))
+    alone = Gate(jnp.ones((1, 2, 1)), jnp.array([7]), jnp.ones(1))
+    slopes = [
+        jnp.array([[[1.0], [-3.0]], [[100.0], [1.0]]]),
+        jnp.array([[[-2.0], [0.0]]]),
+    ]
+    assert fisher_of_gates([stack, alone], slopes) == 5 * 2.5 + 7 * 1.0
+
+
+def linear(p: Any, images: Any, *, norm: str) -> Any:
+    return (images.reshape(len(images), -1) @ p["w1"]) @ p["w2"]
+
+
+def test_a_layer_without_gradient_adds_nothing() -> None:
+    p = {"w1": jnp.zeros((1, 1)), "w2": jnp.zeros((1, 2))}
+    batch = Batch(jnp.ones((2, 1, 1, 1)), jnp.array([0, 1]))
+    assert zico(ScoredNetwork.plain(linear, p), batch, KEY) == 0.0
+    with pytest.raises(ConfigError, match="zico splits a batch into 2"):
+        one = Batch(batch.images[:1], batch.labels[:1])
+        zico(ScoredNetwork.plain(linear, p), one, KEY)
+
+
+def test_a_gradient_that_is_nan_fails() -> None:
+    gradients = jnp.array([[1.0, jnp.nan], [3.0, 2.0]])
+    np.testing.assert_allclose(signal_to_noise(gradients), [2, jnp.nan])
+    p = {"w1": jnp.full((1, 1), jnp.nan), "w2": jnp.ones((1, 2))}
+    batch = Batch(jnp.ones((2, 1, 1, 1)), jnp.array([0, 1]))
+    assert jnp.isnan(zico(ScoredNetwork.plain(linear, p), batch, KEY))

@@ -97,7 +97,8 @@ def test_columns_batches_networks_and_keys_are_the_rankers_own(
     draw_a, params, images, wider, draw_b, nwot = scores.T
     assert (images == 3).all() and (wider > 2 * params).all()
     # One draw for all candidates, which differ in nothing else.
-    assert (draw_a == draw_a[0]).all() and (draw_b == draw_b[0] != draw_a[0]).all()
+    assert (draw_a == draw_a[0]).all() and (draw_b == draw_b[0]).all()
+    assert draw_a[0] != draw_b[0]
     # The candidates differ, so that a shuffled order would show.
     assert len(np.unique(nwot.round(3))) >= 5
     # A later round: another mask, another batch, other weights.
