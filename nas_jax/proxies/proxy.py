@@ -75,7 +75,7 @@ _REGISTRY: dict[str, Proxy] = {}
 
 
 def register_proxy(proxy: Proxy) -> Proxy:
-    """Add a proxy to the registry, and return it.
+    """Adds a proxy to the registry, and returns it.
 
     Raises:
         ConfigError: If it is no `Proxy`, its name is empty or taken, or it needs what

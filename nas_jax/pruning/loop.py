@@ -33,15 +33,14 @@ HALF = Target()
 
 
 class Journal(Protocol):
-    """Keeps scores, so that a run that was killed goes on where it was."""
+    """Keeps scores, so that a run that was killed goes on where it was.
+
+    `candidates` is a SHA-256 of rankers, key, batch and what is alive: it tells the
+    chunks of one pruning apart, which a journal is for.
+    """
 
     def read(self, candidates: str) -> tuple[np.ndarray, float] | None:
-        """Scores `[chunk, rankers]` and seconds of a chunk; None if not scored yet.
-
-        Args:
-            candidates: SHA-256 of rankers, key, batch and what is alive: it tells the
-                chunks of one pruning apart, which a journal is for.
-        """
+        """Scores `[chunk, rankers]` and seconds of a chunk; None if not scored yet."""
 
     def write(self, candidates: str, scores: np.ndarray, seconds: float) -> None:
         """Keeps the scores of a chunk."""
@@ -158,15 +157,10 @@ def _candidates(
     mask: SpaceMask, strategy: Strategy, schedule: Sequence[Round]
 ) -> list[int]:
     """Candidates of each round; which operations go does not change their number."""
-    left = {
-        (cell.name, edge): len(mask.edge(cell.name, edge))
-        for cell in mask.space.cells
-        for edge in range(len(cell.edges))
-    }
+    left = {edge: len(mask.edge(*edge)) for goal in schedule for edge in goal}
     counts = []
     for goal in schedule:
-        removable = sum(left[e] for e in goal if left[e] > goal[e])
-        counts.append(strategy.count(removable))
+        counts.append(strategy.count(sum(left[e] for e in goal if left[e] > goal[e])))
         left |= {e: min(left[e], keep) for e, keep in goal.items()}
     return counts
 

@@ -89,8 +89,6 @@ class RankerScores:
     """Scores chunks of candidates by all rankers.
 
     Attributes:
-        rankers: What scores.
-        chunk: Candidates in a call.
         compile_seconds: Seconds to trace and compile; 0 before the first call.
     """
 
@@ -119,19 +117,18 @@ class RankerScores:
         self.chunk = chunk
         self.compile_seconds = 0.0
         build = functools.cache(lambda build: build(mask, num_classes))
-        kinds: dict[Any, list[int]] = {}
+        kinds: dict[Ranker, list[int]] = {}
         for index, ranker in enumerate(rankers):
-            kind = (ranker.build, ranker.batch_size, ranker.norm, ranker.rows_at_once)
-            kinds.setdefault(kind, []).append(index)
+            kinds.setdefault(dataclasses.replace(ranker, proxy=""), []).append(index)
         self._groups = []
-        for (builder, batch_size, norm, rows), columns in kinds.items():
-            network = build(builder)
+        for kind, columns in kinds.items():
+            network = build(kind.build)
             scored = functools.partial(
-                scored_network, network, norm=norm, rows_at_once=rows
+                scored_network, network, norm=kind.norm, rows_at_once=kind.rows_at_once
             )
             proxies = [rankers[i].proxy for i in columns]
             scorer = Scorer(scored, proxies, width=at_once, devices=devices)
-            self._groups.append(_Group(network, scorer, batch_size, columns))
+            self._groups.append(_Group(network, scorer, kind.batch_size, columns))
 
     @property
     def peak_bytes(self) -> int:
