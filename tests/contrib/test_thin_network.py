@@ -108,27 +108,6 @@ def test_what_it_tells() -> None:
     assert operations["sep_conv_3x3"] == 9 and operations["none"] == 10
 
 
-def test_parameters_by_hand() -> None:
-    # Two nodes have 5 edges, 4 of them from the cell's inputs.
-    count = sum(p.size for p in jax.tree.leaves(ThinDarts(SPACE, 10).abstract(3)))
-
-    def cell(channels: int, inputs: tuple[int, int], halves: bool) -> int:
-        def norm(c: int) -> int:
-            return 2 * c
-
-        edge = sum(
-            stages * (k * k * channels + channels**2 + norm(channels))
-            for stages, k in ((2, 3), (2, 5), (1, 3), (1, 5))
-        )
-        skips = 4 * (channels**2 + norm(channels)) if halves else 0
-        before = sum(n * channels + norm(channels) for n in inputs)
-        return before + 5 * edge + skips
-
-    stem = 27 + 2
-    cells = cell(1, (1, 1), False) + cell(2, (1, 2), True)
-    assert count == stem + cells + 2 * 4 + 4 * 10 + 10
-
-
 def test_kaiming_weights_have_the_variance_of_their_fan_out() -> None:
     network = ThinDarts(darts_space(1), 100, 16, True, "kaiming_normal_fan_out")
     params = jax.jit(lambda key: network.init(key, (8, 8, 3)))(jax.random.key(0))

@@ -22,8 +22,6 @@ from nas_jax.proxies.nngp import label_alignment
 from nas_jax.proxies.ntk import weight_gradients
 from nas_jax.proxies.spectrum import (
     condition_number,
-    correlation,
-    eigenvalue_score,
 )
 
 KEY = jax.random.key(0)
@@ -56,21 +54,6 @@ def test_a_singular_kernel_has_no_condition_number() -> None:
     assert np.isposinf(condition_number(rows - jnp.mean(rows, axis=0)))
     assert np.isnan(condition_number(jnp.zeros((4, 9))))
     assert np.isnan(condition_number(rows.at[0, 0].set(jnp.nan)))
-
-
-def test_correlation_is_that_of_numpy() -> None:
-    rows = np.random.default_rng(3).normal(size=(5, 8)) + 10
-    expected = np.corrcoef(rows)
-    single = jnp.asarray(rows, jnp.float32)
-    np.testing.assert_allclose(correlation(single), expected, atol=1e-5)
-    # A constant row correlates with nothing.
-    assert np.isnan(correlation(single.at[0].set(1.0))[0]).all()
-
-
-def test_eigenvalue_score_by_hand() -> None:
-    # -(log 1 + 1/1) - (log 4 + 1/4)
-    score = eigenvalue_score(jnp.array([0.0, 3.0]), 1.0)
-    assert score == pytest.approx(-1 - np.log(4) - 0.25)
 
 
 @pytest.fixture(scope="module")

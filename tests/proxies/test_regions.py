@@ -29,16 +29,6 @@ def test_count_regions_by_hand() -> None:
     assert count_regions([(first, jnp.ones(1)), (stack, jnp.ones(2))]) == 4
 
 
-def test_count_regions_against_a_set() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.normal(size=(2, 60, 2)), rng.normal(size=(1, 60, 1, 2))
-    codes = np.concatenate([first[0], first[1], second[0].reshape(60, 2)], axis=1) > 0
-    pairs = [(jnp.asarray(x), jnp.ones(len(x))) for x in (first, second)]
-    distinct = len({tuple(code) for code in codes})
-    assert 20 < distinct < 60
-    assert count_regions(pairs) == distinct
-
-
 def test_random_crops_are_parts_of_the_images() -> None:
     images = np.random.default_rng(0).normal(size=(3, 5, 6, 2)).astype(np.float32)
     crops = np.asarray(random_crops(KEY, jnp.asarray(images), 200, 3))

@@ -48,19 +48,6 @@ def one_image(values: list[float], label: int) -> Batch:
 HAND = {"w1": jnp.ones((2, 1)), "w2": jnp.zeros((1, 2)), "b": jnp.zeros(2)}
 
 
-def test_synflow_by_hand() -> None:
-    # |W1| = [[1], [2]], |W2| = [[3, 4]], all-ones input (1, 1): h = 3, R = 3*3 + 3*4.
-    # In a bias-free chain each layer's sum |W dR/dW| is R = 21, so two layers give 42;
-    # the bias is not a weight.
-    p = {
-        "w1": jnp.array([[1.0], [-2.0]]),
-        "w2": jnp.array([[-3.0, 4.0]]),
-        "b": jnp.array([100.0, -100.0]),
-    }
-    network = ScoredNetwork.plain(two_linear_layers, p)
-    assert synflow(network, one_image([5.0, -7.0], 1), KEY) == pytest.approx(42.0)
-
-
 def test_proxies_of_one_network_share_the_gradient() -> None:
     calls: list[str] = []
 
