@@ -33,6 +33,11 @@ def staged(space: SearchSpace) -> bool:
     return family_of(space).stages > 1
 
 
+def removed_at_once(space: SearchSpace) -> int:
+    """Operations of an edge that a round removes (prune_tenas.py, prune_number)."""
+    return 1 if staged(space) else 3
+
+
 def te_nas(
     space: SearchSpace,
     *,
@@ -69,14 +74,8 @@ def te_nas(
         ),
         Ranker("linear_regions" if bench else TE_NAS_REGIONS, bare, REGION_IMAGES),
     )
-    return LeaveOneOut(
-        "te_nas", rankers, repeats, sum_of_ranks, step=removed_at_once(space)
-    )
-
-
-def removed_at_once(space: SearchSpace) -> int:
-    """Operations of an edge that a round removes (prune_tenas.py, prune_number)."""
-    return 1 if staged(space) else 3
+    step = removed_at_once(space)
+    return LeaveOneOut("te_nas", rankers, repeats, sum_of_ranks, step=step)
 
 
 def thin_networks(
@@ -91,10 +90,8 @@ def thin_networks(
         ConfigError: If a thin network of the DARTS space is to have other than 2 cells.
     """
     if staged(space):
-        return (
-            SupernetSize(channels or 3, layers or 1),
-            SupernetSize(channels or 1, layers or 1),
-        )
+        kernel, regions = (SupernetSize(channels or c, layers or 1) for c in (3, 1))
+        return kernel, regions
     if layers not in (0, THIN_CELLS):
         raise ConfigError(
             f"prune.layers is {layers}, and the thin networks of te_nas and ete_nas "
