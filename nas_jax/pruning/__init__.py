@@ -9,10 +9,9 @@
     rankers.py              how: compiled once, chunk by chunk
     importance.py           the formulas
     selection.py            what goes: level, operations an edge, or bytes
-    prune.py, result.py     the loop, and the reasons
+    loop.py, result.py      the loop, and the reasons
 """
 
-from nas_jax.pruning.candidate_networks import SupernetSize, usual_size
 from nas_jax.pruning.candidates import leave_one_out
 from nas_jax.pruning.importance import (
     Importance,
@@ -22,7 +21,7 @@ from nas_jax.pruning.importance import (
     sum_of_ranks,
 )
 from nas_jax.pruning.loop import Journal, prune
-from nas_jax.pruning.rankers import Ranker, RankerScores
+from nas_jax.pruning.rankers import Ranker, RankerScores, SupernetSize, usual_size
 from nas_jax.pruning.result import PruneResult, ScoredOperation
 from nas_jax.pruning.selection import Target, operations_to_keep
 from nas_jax.pruning.step_bytes import step_bytes

@@ -21,6 +21,7 @@ from nas_jax.proxies import Batch
 from nas_jax.proxies.ntk import weight_gradients
 from nas_jax.proxies.regions import count_regions
 from nas_jax.proxies.spectrum import condition_number
+from nas_jax.scoring import scored_network
 from nas_jax.spaces import NONE, SpaceMask, darts_space
 
 torch = pytest.importorskip(
@@ -184,8 +185,8 @@ def _ours() -> list[Scores]:
     @jax.jit
     def score(params: Any, thin_params: Any, live: Any) -> tuple[jax.Array, ...]:
         batch = Batch(jnp.asarray(_images()), jnp.zeros(BATCH, jnp.int32))
-        rows = weight_gradients(network.scored(params, live), batch)
-        bare = thin.scored(thin_params, live)
+        rows = weight_gradients(scored_network(network, params, live), batch)
+        bare = scored_network(thin, thin_params, live)
         seen = bare.tell(thin_params, jnp.asarray(_crops()))
         assert seen.relu_inputs is not None
         regions = count_regions(seen.relu_inputs)
