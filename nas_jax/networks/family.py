@@ -156,6 +156,16 @@ def check_size(
     family.check_images(height, width, cells)
 
 
+def count_alive(space: SearchSpace, live: Any) -> dict[str, jax.Array]:
+    """On how many edges of its cells each operation is alive, by name."""
+    counts: dict[str, jax.Array] = {}
+    for cell in space.cells:
+        for column, op in enumerate(cell.ops):
+            here = jnp.sum(jnp.asarray(live[cell.name])[:, column])
+            counts[op] = counts[op] + here if op in counts else here
+    return counts
+
+
 class Scorable:
     """Networks of one set of weights that an argument, the codes, tells apart."""
 
@@ -243,12 +253,7 @@ class Candidates(Scorable):
 
     def operations(self, codes: Any) -> dict[str, jax.Array]:
         """On how many edges of the space's cells each operation is alive."""
-        counts: dict[str, jax.Array] = {}
-        for cell in self._network.mask.space.cells:
-            for column, op in enumerate(cell.ops):
-                here = jnp.sum(jnp.asarray(codes[cell.name])[:, column])
-                counts[op] = counts[op] + here if op in counts else here
-        return counts
+        return count_alive(self._network.mask.space, codes)
 
     def _weights(self, codes: Any) -> ArchWeights:
         return mixture_weights(zero_alphas(self._network.mask.space), codes)

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from nas_jax.spaces import Genotype, get_space
+from nas_jax.spaces import get_space
 
 SPACE = get_space("s4")
 FLAGS = [

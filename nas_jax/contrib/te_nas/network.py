@@ -35,7 +35,14 @@ from nas_jax.contrib.te_nas.layers import (
     unstack,
 )
 from nas_jax.errors import ConfigError
-from nas_jax.networks import Spec, init_variables, mixture_weights, zero_alphas
+from nas_jax.networks import (
+    Scorable,
+    Spec,
+    init_variables,
+    mixture_weights,
+    zero_alphas,
+)
+from nas_jax.networks.family import count_alive
 from nas_jax.networks.layers import BATCH_NORM_EPSILON, Norm
 from nas_jax.networks.parameters import Specs, norm_specs, stacked
 from nas_jax.proxies import Observed
@@ -75,7 +82,7 @@ def edges_by_source(cell: CellSpec) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ThinDarts:
+class ThinDarts(Scorable):
     """A normal cell of C channels and a reduction cell of 2 C: a `Scorable`.
 
     The codes are 0/1 arrays `[edges, operations]` by cell name; all live operations of
@@ -162,14 +169,6 @@ class ThinDarts:
         params: dict[str, Any] = jax.tree_util.tree_unflatten(tree, values)
         return params
 
-    def logits(
-        self, params: Params, codes: Any, images: jax.Array, norm: Norm
-    ) -> jax.Array:
-        """Logits `[B, classes]`."""
-        logits = self.observe(params, codes, images, norm).logits
-        assert logits is not None
-        return logits
-
     def observe(
         self,
         params: Params,
@@ -222,15 +221,7 @@ class ThinDarts:
 
     def operations(self, codes: Any) -> dict[str, jax.Array]:
         """On how many edges of the space's cells each operation is alive."""
-        counts = dict.fromkeys(OPERATIONS, jnp.zeros(()))
-        for cell in self.space.cells:
-            for column, op in enumerate(cell.ops):
-                counts[op] += jnp.sum(jnp.asarray(codes[cell.name])[:, column])
-        return counts
-
-    def unbuilt(self, codes: Any) -> jax.Array:
-        """A thin network has all of its parameters."""
-        return jnp.zeros(())
+        return count_alive(self.space, codes)
 
 
 @dataclasses.dataclass(frozen=True)
