@@ -17,7 +17,7 @@ BELOW_PRUNING = BELOW_TRAINING | {"proxies", "training"}
 BELOW_RUN = BELOW_PRUNING | {"scoring", "pruning", "oneshot"}
 ALLOWED: dict[str, set[str]] = {
     **{name: set() for name in FREE | BASE},
-    "": BELOW_RUN | {"config"},
+    "": BELOW_RUN | {"config", "run"},
     "workdir": {"artefacts", "lock"},
     "spaces": set(),
     "networks": {"spaces"},

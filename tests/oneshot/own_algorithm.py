@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import optax
 
 import nas_jax as nj
-from nas_jax.oneshot import Relaxation
 
 
 def gates(alphas, live, key=None, step=None):
@@ -32,7 +31,7 @@ def sigmoid(network, *, total_steps, weight_learning_rate, microbatches, momentu
             optax.linear_schedule(weight_learning_rate, 0, total_steps), momentum
         ),
         optax.sgd(1.0),
-        relaxation=Relaxation(zeros, gates, shares),
+        relaxation=nj.Relaxation(zeros, gates, shares),
         microbatches=microbatches,
     )
 

@@ -21,7 +21,7 @@ def step_bytes(lower: Lower, target: str = "") -> Callable[[SpaceMask], int]:
     compiler, as `nas-jax prune` has it, is spared what this one keeps of JAX.
 
         def lower(mask, where):
-            search = FirstOrderDarts(...)  # of the mask
+            search = oneshot.darts(...)  # of the mask
             return oneshot.lower_step(search, images, augment, 64, shape, where)
 
         Target(budget_bytes=2 * 2**30, step_bytes=step_bytes(lower, "h100"))

@@ -1,0 +1,86 @@
+"""A user's own space, one file outside of the package, through all commands."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OWN = Path(__file__).with_name("own_space.py")
+NAME, OPERATION = "attention", "channel_attention"
+
+
+@pytest.fixture(scope="module")
+def said(
+    run: Any, tiny: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The folder that all commands wrote to, and what they printed."""
+    folder = tmp_path_factory.mktemp("own")
+    own, config = [f"--plugin={OWN}"], [*tiny, f"--config.space.name={NAME}"]
+    small = ["--channels=2", "--cells=2", "--batch_size=8", "--num=4", "--chunk=1"]
+    return folder, run(
+        folder,
+        [
+            *(
+                [command, *own, *config, "--workdir=stages"]
+                for command in ("prune", "search", "retrain")
+            ),
+            ["report", *own, "--workdir=stages"],
+            ["run", *own, *config, "--workdir=run"],
+            ["memory", *own, *config, "--trace_only", "--json=memory.json"],
+            [
+                *("score", *own, f"--space={NAME}", tiny[0], *small),
+                *("--proxies=params,flops,nwot", "--json=scores.json"),
+            ],
+        ],
+    )
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_it_needs_nothing_but_the_public_face() -> None:
+    imported = {
+        name
+        for node in ast.walk(ast.parse(OWN.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+        )
+    }
+    assert imported == {"jax", "jax.numpy", "nas_jax"}
+
+
+def test_single_commands_and_run_leave_the_same(said: tuple[Path, str]) -> None:
+    folder, printed = said
+    pruned = read(folder / "stages" / "prune.json")
+    rows = [row for row in pruned["operations"] if row["operation"] == OPERATION]
+    assert len(rows) == 2 * 5
+    assert all(isinstance(row["score"], float) for row in rows)
+    found = read(folder / "stages" / "genotype.json")
+    assert found["text"] in printed
+    assert found["text"] in (folder / "stages" / "report.html").read_text()
+    for name, fields in (
+        ("prune.json", ("mask", "operations")),
+        ("genotype.json", ("text", "probabilities")),
+        ("memory.json", ("pruned", "unpruned")),
+        ("retrain.json", ("genotype", "test_accuracy", "parameters")),
+    ):
+        stages, run = (read(folder / w / name) for w in ("stages", "run"))
+        for field in fields:
+            assert stages[field] == run[field], (name, field)
+
+
+def test_memory_and_score_know_it(said: tuple[Path, str]) -> None:
+    folder, _ = said
+    (row,) = read(folder / "memory.json")["rows"]
+    assert row["residual_bytes"] > 0
+    scores = read(folder / "scores.json")
+    texts = [row["architecture"] for row in scores["architectures"]]
+    assert len(texts) == 4 and any(OPERATION in text for text in texts)
