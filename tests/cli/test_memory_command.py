@@ -114,6 +114,7 @@ def test_the_step_of_a_run_has_the_same_memory(
 ) -> None:
     # What `nas-jax run` would compile, in this process.
     from nas_jax.cli import app
+    from nas_jax.memory import MemoryUse
     from nas_jax.run.experiment import Experiment, load_data
     from nas_jax.run.search import algorithm, search_step
     from nas_jax.spaces import SpaceMask
@@ -129,7 +130,7 @@ def test_the_step_of_a_run_has_the_same_memory(
     mask = SpaceMask.load(space, run.folder / "mask.json")
     experiment = Experiment(config, Workdir(""), dataset, space, mask)
     darts = algorithm(experiment, mask, 4)
-    memory = search_step(experiment, darts).memory
+    memory = MemoryUse.of(search_step(experiment, darts))
     assert memory.peak_bytes == run.rows[0]["peak_bytes"]
 
 
