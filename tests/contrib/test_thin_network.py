@@ -89,7 +89,10 @@ def test_what_it_tells() -> None:
         np.random.default_rng(0).normal(size=(5, 8, 8, 3)), jnp.float32
     )
     live = SpaceMask.full(SPACE).drop([("reduce", 1, "sep_conv_3x3")]).arrays()
-    seen = network.observe(params, live, images, "batch")
+    seen = jax.jit(
+        lambda params: network.observe(params, live, images, "batch"),
+        compiler_options=FAST,
+    )(params)
     assert seen.logits is not None and seen.logits.shape == (5, 4)
     assert seen.feature_map is not None and seen.feature_map.shape == (5, 4, 4, 4)
     np.testing.assert_allclose(seen.features, seen.feature_map.mean((1, 2)), rtol=1e-5)

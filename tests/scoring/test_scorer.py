@@ -78,9 +78,9 @@ def test_side_by_side_and_in_threads_is_the_same(
     with jax.enable_x64(True):
         wide = Batch(batch.images, jnp.asarray(batch.labels, jnp.int64))
         assert wide.labels.dtype == jnp.int64
-        scorer = Scorer(family.scored, PROXIES[:2], width=width)
+        scorer = Scorer(family.scored, PROXIES[1:2], width=width)
         found = scorer(params, wide, KEY, codes)
-    np.testing.assert_allclose(found, scores[:, :2], rtol=1e-4)
+    np.testing.assert_allclose(found, scores[:, 1:2], rtol=1e-4)
 
 
 def test_other_architectures_share_the_programs(
