@@ -200,7 +200,7 @@ def test_parts_that_do_not_fit_are_refused_at_once() -> None:
         return {name: jax.nn.sigmoid(a) * live[name] for name, a in alphas.items()}
 
     relaxation = deterministic(init_alphas, sigmoid)
-    with pytest.raises(ConfigError, match="do not fit.* have the sum 1"):
+    with pytest.raises(ConfigError, match="do not fit.* it must be 1"):
         OneShotSearch(NETWORK, *OPTIMISERS, relaxation=relaxation)
     # A selection that takes them makes a search of them.
     OneShotSearch(NETWORK, *OPTIMISERS, relaxation=relaxation, select=lambda *_: None)
