@@ -66,7 +66,7 @@ def test_space_strategy_proxy_and_source_prune(workdir: Path) -> None:
     assert "ranks of the relative losses" in pruned["meaning"]["meaning"]
     assert pruned["kept"] == 2 * 5 * 2
     page = (workdir / "report.html").read_text()
-    assert "ranks of changes" in page and "mean logit" in page
+    assert "ranks of changes" in page and "mean_logit" in page
     assert read(workdir / "environment.json")["data"]["source"] == "stripes"
 
 

@@ -84,6 +84,5 @@ def test_memory_and_score_know_it(said: tuple[Path, str]) -> None:
     folder, _ = said
     whole, pruned = read(folder / "memory.json")["rows"]
     assert 0 < pruned["residual_bytes"] < whole["residual_bytes"]
-    scores = read(folder / "scores.json")
-    texts = [row["architecture"] for row in scores["architectures"]]
+    texts = [row["architecture"] for row in read(folder / "scores.json")["rows"]]
     assert len(texts) == 4 and any(OPERATION in text for text in texts)
