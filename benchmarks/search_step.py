@@ -35,7 +35,7 @@ from benchmarks.torch_step import LAYOUTS, TorchStep, TorchVariant
 from nas_jax.cli.app import CACHE_VARIABLE, configure_jax
 from nas_jax.config import SearchConfig
 from nas_jax.errors import NasJaxError
-from nas_jax.networks import DTYPES, REMATS, check_image
+from nas_jax.networks import DTYPES, REMATS, check_size
 
 DEFAULT = SearchConfig()
 FLAGS = flags.FLAGS
@@ -293,7 +293,8 @@ def main(argv: Sequence[str]) -> None:
     if load > BUSY_LOAD:
         say(f"warning: the load of this machine is {load:.1f}: run this alone on it")
     try:
-        check_image(problem.image_size, problem.image_size, problem.cells)
+        size = problem.image_size
+        check_size(problem.space, size, size, problem.cells, "--cells")
         for mask in (*FLAGS.torch_masks, *FLAGS.masks):
             problem.mask(mask)
         rows = measure(problem, torch_variants, variants, FLAGS.steps)

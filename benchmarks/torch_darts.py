@@ -4,8 +4,8 @@ A port of our own, laid out as the PyTorch original is (Liu et al. 2019, arXiv
 1806.09055): edge by edge, one module for each operation of each edge, and a mixed
 operation is the sum of its weighted operations. Images are `[B, C, H, W]`.
 
-Parameters, and their gradients, go in and out by edge: `nas_jax/networks/edges.py` has
-the names and the shapes.
+Parameters, and their gradients, go in and out by edge:
+`nas_jax/networks/darts/edges.py` has the names and the shapes.
 """
 
 from __future__ import annotations

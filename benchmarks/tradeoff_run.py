@@ -16,6 +16,7 @@ import numpy as np
 
 from nas_jax import data, oneshot, pruning, training
 from nas_jax.errors import ConfigError
+from nas_jax.memory import MemoryUse
 from nas_jax.networks import Size, family_of
 from nas_jax.proxies import Batch
 from nas_jax.spaces import Genotype, SearchSpace, SpaceMask, discretise
@@ -180,14 +181,14 @@ def search(study: Study, mask: SpaceMask, seed: int) -> tuple[Genotype, Row]:
     alphas = training.alpha_adam(3e-3)
     algorithm = oneshot.OneShotSearch(network, weights, alphas)
     start = time.perf_counter()
-    step = oneshot.SearchStep(
+    step = oneshot.lower_step(
         algorithm,
         study.on_device,
         study.augment,
         study.batch_size,
         study.images.image_shape,
-    )
-    compiled = time.perf_counter()
+    ).compile()
+    use, compiled = MemoryUse.of(step), time.perf_counter()
     ticks = [compiled]
     last: Mapping[str, Any] = {}
 
@@ -216,8 +217,8 @@ def search(study: Study, mask: SpaceMask, seed: int) -> tuple[Genotype, Row]:
         "search_seconds": ticks[-1] - compiled,
         "step_seconds": statistics.median(np.diff(ticks)[3:]),
         "steps": len(ticks) - 1,
-        "step_peak_bytes": step.memory.peak_bytes,
-        "step_temp_bytes": step.memory.temp_bytes,
+        "step_peak_bytes": use.peak_bytes,
+        "step_temp_bytes": use.temp_bytes,
         "valid_loss": float(last["valid_loss"]),
         "valid_accuracy": float(last["valid_accuracy"]),
     }

@@ -148,7 +148,7 @@ class Pruning(Artefact):
     seed: int
     distinct_images: int
     defects: bool = False
-    meaning: dict[str, str] = field(default_factory=dict)
+    meaning: dict[str, str] | None = None
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """See `Artefact.mistakes`."""
@@ -212,13 +212,13 @@ class ChosenCells(Artefact):
     space: str
     genotype: dict[str, Any]
     text: str
+    facts: dict[str, float]
+    probabilities: dict[str, Any]
+    seconds: dict[str, float]
+    platform: str
+    memory: dict[str, float]
     parameters: int | None = None
     decision: SearchDecision | None = None
-    facts: dict[str, float] = field(default_factory=dict)
-    probabilities: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    platform: str = ""
-    memory: dict[str, float] = field(default_factory=dict)
 
     @functools.cached_property
     def cells(self) -> dict[str, CellGenotype]:
@@ -292,7 +292,7 @@ class Summary(Artefact):
     genotype: str
     seconds: dict[str, float]
     kept_fraction: float | None = None
-    peak_memory_bytes: dict[str, float] = field(default_factory=dict)
+    peak_memory_bytes: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -325,12 +325,11 @@ class Data:
 
 def to_json(artefact: Any) -> dict[str, Any]:
     """The object of a file; what a reader would take for granted is left out."""
-    stored: dict[str, Any] = {}
-    for item in dataclasses.fields(artefact):
-        value = getattr(artefact, item.name)
-        if not _is_default(item, value):
-            stored[item.metadata.get("key", item.name)] = _plain(value)
-    return stored
+    return {
+        item.metadata.get("key", item.name): _plain(value)
+        for item in dataclasses.fields(artefact)
+        if (value := getattr(artefact, item.name)) != item.default
+    }
 
 
 def read(path: Path, kind: type[T]) -> T | None:
@@ -409,7 +408,7 @@ def from_json(hint: Any, value: Any, file: str, path: str = "") -> Any:
     if hint is Any:
         return value
     if origin is types.UnionType:
-        if value is None or number and not math.isfinite(value):
+        if value is None or isinstance(value, float) and not math.isfinite(value):
             return None
         return from_json(arguments[0], value, file, path)
     if hint is MadeFrom:
@@ -452,20 +451,10 @@ def _fields(kind: Any) -> Mapping[str, tuple[str, Any, bool]]:
         item.name: (
             item.metadata.get("key", item.name),
             hints[item.name],
-            _default(item) is not dataclasses.MISSING,
+            item.default is not dataclasses.MISSING,
         )
         for item in dataclasses.fields(kind)
     }
-
-
-def _default(item: dataclasses.Field[Any]) -> Any:
-    if item.default_factory is not dataclasses.MISSING:
-        return item.default_factory()
-    return item.default
-
-
-def _is_default(item: dataclasses.Field[Any], value: Any) -> bool:
-    return _default(item) is not dataclasses.MISSING and value == _default(item)
 
 
 def _plain(value: Any) -> Any:

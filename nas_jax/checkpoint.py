@@ -8,6 +8,7 @@ without complaint.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -52,7 +53,6 @@ class Checkpoints:
         """Names the folder of the checkpoints.
 
         Args:
-            directory: The folder; the first `save` creates it.
             made_from: What the run's states are made from, where checkpoints of
                 another making are to be refused.
             keep: Number of checkpoints to keep, 1 or more. With 2, a run can still
@@ -127,17 +127,16 @@ class Checkpoints:
             WorkdirError: Names the checkpoint and what changed.
         """
         for step in self._steps() if self._made_from else ():
-            folder = self._directory / str(step)
+            folder, stored = self._directory / str(step), None
             try:
                 stored = json.loads((folder / _MADE_FROM).read_text(encoding="utf-8"))
             except (OSError, ValueError):
-                stored = None
-                try:
+                with contextlib.suppress(CheckpointError):
                     self._verify(step)
-                except CheckpointError:
-                    continue
-            assert self._made_from is not None
-            self._made_from.refuse_others(f"checkpoint {folder}", MadeFrom.of(stored))
+                    stored = {}
+            if stored is not None and self._made_from is not None:
+                made_from = MadeFrom.of(stored)
+                self._made_from.refuse_others(f"checkpoint {folder}", made_from)
 
     def restore(self, abstract_state: Any, step: int | None = None) -> tuple[int, Any]:
         """Reads a checkpoint back, bit for bit.
@@ -158,14 +157,12 @@ class Checkpoints:
             WorkdirError: A checkpoint was made from something else.
         """
         self.refuse_others()
-        if step is None:
-            step = self.latest_step()
-            if step is None:
-                raise CheckpointError(
-                    f"no undamaged checkpoint in {self._directory}; start the run anew"
-                )
-        else:
+        if step is not None:
             self._verify(step)
+        elif (step := self.latest_step()) is None:
+            raise CheckpointError(
+                f"no undamaged checkpoint in {self._directory}; start the run anew"
+            )
         folder = self._directory / str(step)
         _refuse_other_structure(folder, _structure(_named(abstract_state)))
         try:
@@ -211,13 +208,11 @@ class Checkpoints:
 
 
 def _named(tree: Any) -> dict[str, Any]:
-    """Leaves of a pytree by their path: `state.params['stem']['kernel']`."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {f"state{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
 
 
 def _array(name: str, leaf: Any) -> jax.Array:
-    """The leaf as a JAX array of its own dtype."""
     if isinstance(leaf, jax.Array):
         return leaf
     if isinstance(leaf, np.ndarray | np.generic):
@@ -256,7 +251,6 @@ def _refuse_other_structure(folder: Path, wanted: dict[str, str]) -> None:
 def _write(
     folder: Path, leaves: dict[str, jax.Array], made_from: MadeFrom | None
 ) -> None:
-    """Writes the arrays, then what tells of them, then the digests of all."""
     # Orbax saves neither arrays of size zero nor trees without arrays.
     stored = {name: leaf for name, leaf in leaves.items() if leaf.size}
     if stored:
@@ -270,13 +264,11 @@ def _write(
 
 
 def _read(folder: Path, abstract_state: Any) -> Any:
-    """Reads the arrays into the structure of an abstract state."""
     wanted = _named(abstract_state)
     default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    shardings = {name: _sharding(leaf) for name, leaf in wanted.items()}
     stored = {
         name: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=shardings[name] or default
+            leaf.shape, leaf.dtype, sharding=_sharding(leaf) or default
         )
         for name, leaf in wanted.items()
         if leaf.size
@@ -284,12 +276,9 @@ def _read(folder: Path, abstract_state: Any) -> Any:
     arrays = ocp.load(folder / _ARRAYS, stored) if stored else {}
     leaves = []
     for name, leaf in wanted.items():
-        if name not in arrays:
-            leaves.append(jnp.zeros(leaf.shape, leaf.dtype))
-        elif shardings[name] is None:
-            leaves.append(_uncommitted(arrays[name]))
-        else:
-            leaves.append(arrays[name])
+        array = arrays[name] if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
+        free = leaf.size and _sharding(leaf) is None
+        leaves.append(_uncommitted(array) if free else array)
     return jax.tree.unflatten(jax.tree.structure(abstract_state), leaves)
 
 

@@ -301,13 +301,8 @@ class ExperimentConfig:
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
 
     def validate(self) -> None:
-        """Checks every field.
-
-        Raises:
-            ConfigError: Something is wrong; the one message lists all that is.
-        """
-        found = problems(self)
-        if found:
+        """Raises one ConfigError that lists all that is wrong."""
+        if found := problems(self):
             raise ConfigError(
                 f"{len(found)} problem{'s' * (len(found) > 1)} in the config: "
                 f"{'; '.join(found)}. Change the config file, or pass "
@@ -315,7 +310,7 @@ class ExperimentConfig:
             )
 
     def to_json(self) -> str:
-        """Returns the config as JSON text, equal for equal configs."""
+        """The config as JSON text, equal for equal configs."""
         return dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
@@ -336,8 +331,6 @@ class ConfigField(NamedTuple):
     """A field that holds a value.
 
     Attributes:
-        type: Annotated type.
-        default: Default value.
         value: The value in the config that was asked.
         meaning: What the docstring of its class says of it.
         rule: What the value must be; None for anything of its type.
@@ -349,18 +342,9 @@ class ConfigField(NamedTuple):
     meaning: str
     rule: Rule | OneOf | None
 
-    @property
-    def allowed(self) -> str:
-        """What the value must be, in words; empty for anything of its type."""
-        return self.rule.allowed if self.rule else ""
-
 
 def config_fields(config: Any = None) -> dict[str, ConfigField]:
-    """Every field that holds a value, by its dotted path, in order.
-
-    Args:
-        config: Whose values; None is one of defaults.
-    """
+    """Every field that holds a value, by its dotted path, in order."""
     return dict(_fields(ExperimentConfig() if config is None else config, ""))
 
 
@@ -371,12 +355,8 @@ def _fields(config: Any, prefix: str) -> Iterator[tuple[str, ConfigField]]:
         if dataclasses.is_dataclass(f.type) and _has_type(value, f.type):
             yield from _fields(value, f"{prefix}{f.name}.")
         else:
-            rule = f.metadata.get("rule")
-            told_here = told.get(f.name, "")
-            yield (
-                prefix + f.name,
-                ConfigField(f.type, f.default, value, told_here, rule),
-            )
+            said = told.get(f.name, ""), f.metadata.get("rule")
+            yield prefix + f.name, ConfigField(f.type, f.default, value, *said)
 
 
 def problems(config: ExperimentConfig) -> list[str]:
@@ -417,11 +397,10 @@ def _unfit_source(right: Mapping[str, Any]) -> list[str]:
         return []
     from nas_jax.data import SOURCES
 
-    given = {name: right.get(f"data.{name}", True) for name in SOURCES[source].needs}
     return [
-        f"data.{name} is {given[name]!r}: source {source!r} needs {what}"
+        f"data.{name} is {right[f'data.{name}']!r}: source {source!r} needs {what}"
         for name, what in SOURCES[source].needs.items()
-        if not given[name]
+        if not right.get(f"data.{name}", True)
     ]
 
 
@@ -435,19 +414,11 @@ def used_by(path: str) -> list[str]:
 
 def type_in_words(annotation: Any) -> str:
     """What a value of an annotated type is called in a message."""
-    arguments = typing.get_args(annotation)
-    if not arguments:
-        return _TYPES_IN_WORDS.get(annotation, f"a {annotation.__name__}")
-    count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
-    return f"a tuple of {count}values, each {type_in_words(arguments[0])}"
-
-
-_TYPES_IN_WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a finite number",
-    str: "a text",
-}
+    if arguments := typing.get_args(annotation):
+        count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+        return f"a tuple of {count}values, each {type_in_words(arguments[0])}"
+    words = {bool: "true or false", int: "a whole number", float: "a finite number"}
+    return {**words, str: "a text"}.get(annotation, f"a {annotation.__name__}")
 
 
 def _has_type(value: Any, annotation: Any) -> bool:
@@ -475,11 +446,7 @@ def config_sections() -> dict[str, str]:
 
 
 def attributes(documented: type) -> dict[str, str]:
-    """What the `Attributes:` of a Google docstring say, each on one line.
-
-    Args:
-        documented: A class; without a docstring, as under `python -OO`, there are none.
-    """
+    """What the `Attributes:` of a Google docstring say, each on one line."""
     found: dict[str, str] = {}
     for name, line in re.findall(
         r"^(?: {4}(\w+): )?(.*\S)", _parts(documented)[1], re.MULTILINE
@@ -497,7 +464,6 @@ def _parts(documented: Any) -> tuple[str, str]:
 
 
 def _build(config_type: Any, tree: Any, path: str) -> Any:
-    """Builds a config dataclass from what JSON parsed to."""
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{path} is {tree!r}: it must be an object with fields")
     types = {f.name: f.type for f in dataclasses.fields(config_type)}
@@ -506,10 +472,10 @@ def _build(config_type: Any, tree: Any, path: str) -> Any:
         raise ConfigError(
             f"unknown fields {', '.join(unknown)}: {path} has {', '.join(types)}"
         )
-    arguments = {}
-    for name, value in tree.items():
-        if dataclasses.is_dataclass(types[name]):
-            arguments[name] = _build(types[name], value, f"{path}.{name}")
-        else:
-            arguments[name] = tuple(value) if isinstance(value, list) else value
+    arguments = {
+        name: _build(types[name], value, f"{path}.{name}")
+        if dataclasses.is_dataclass(types[name])
+        else (tuple(value) if isinstance(value, list) else value)
+        for name, value in tree.items()
+    }
     return config_type(**arguments)

@@ -53,17 +53,14 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     Objects are compared key by key; anything else, lists too, as a whole.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        prefix = f"{path}." if path else ""
-        return [
-            line
-            for key in dict.fromkeys([*old, *new])
-            for line in differences(
-                old.get(key, _ABSENT), new.get(key, _ABSENT), f"{prefix}{key}"
-            )
-        ]
-    if old is not _ABSENT and new is not _ABSENT:
-        if to_jsonable(old) == to_jsonable(new):
-            return []
+        lines = []
+        for key in dict.fromkeys([*old, *new]):
+            both = old.get(key, _ABSENT), new.get(key, _ABSENT)
+            lines += differences(*both, f"{path}.{key}" if path else key)
+        return lines
+    lacking = old is _ABSENT or new is _ABSENT
+    if not lacking and to_jsonable(old) == to_jsonable(new):
+        return []
     return [f"{path}: {_shown(old)}, now {_shown(new)}"]
 
 

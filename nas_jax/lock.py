@@ -28,7 +28,6 @@ def locked(path: Path, what: str, command: Sequence[str]) -> Iterator[None]:
     machines; where there are no locks a warning is logged.
 
     Args:
-        path: The lock's own file, in a folder that exists.
         what: What it protects, for the message.
         command: Who holds it, for the message of the next.
 
@@ -42,7 +41,13 @@ def locked(path: Path, what: str, command: Sequence[str]) -> Iterator[None]:
         os.close(file)
         file = _open_locked(path, what)
     os.truncate(file, 0)
-    os.write(file, json.dumps(_owner(command)).encode())
+    owner = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": list(command),
+    }
+    os.write(file, json.dumps(owner).encode())
     try:
         yield
     finally:
@@ -66,10 +71,8 @@ def _open_locked(path: Path, what: str) -> int:
             os.close(file)
             raise
         logging.warning(
-            "%s: this file system has no locks (%s); make sure that no other process "
-            "writes there",
-            what,
-            error.strerror,
+            f"{what}: this file system has no locks ({error.strerror}); make sure that "
+            "no other process writes there"
         )
     return file
 
@@ -79,15 +82,6 @@ def _is_at(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _owner(command: Sequence[str]) -> dict[str, object]:
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": list(command),
-    }
 
 
 def _holder(text: bytes) -> str:

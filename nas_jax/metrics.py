@@ -10,27 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from absl import logging
 
 from nas_jax.errors import WorkdirError
 from nas_jax.identity import FIELD
 from nas_jax.jsonable import dumps
-
-
-class MetricWriter(Protocol):
-    """Takes the metrics of one step after the other."""
-
-    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Takes the metrics of a step: numbers, scalars, or nested lists of them."""
-
-    def flush(self) -> None:
-        """Makes sure that what was written outlives a crash of the machine."""
-
-    def close(self) -> None:
-        """Flushes, and ends the writing."""
 
 
 class JsonlWriter:
@@ -75,10 +61,6 @@ class JsonlWriter:
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Appends a row.
 
-        Args:
-            step: Number of steps taken so far; must not decrease.
-            metrics: Numbers, NumPy or JAX scalars and arrays, nested lists and dicts.
-
         Raises:
             WorkdirError: The disk is full or has failed.
             TypeError: JSON has nothing for a part of the metrics.
@@ -92,11 +74,7 @@ class JsonlWriter:
             raise self._unwritable(error) from error
 
     def flush(self) -> None:
-        """Waits until all rows are on the disk.
-
-        Raises:
-            WorkdirError: The disk is full or has failed.
-        """
+        """Waits until all rows are on the disk."""
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -111,16 +89,9 @@ class JsonlWriter:
                 self._file.close()
 
     def __enter__(self) -> JsonlWriter:
-        """Returns itself; the `with` block closes the file."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes the file."""
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _unwritable(self, error: OSError) -> WorkdirError:
@@ -146,10 +117,8 @@ class JsonlWriter:
             aside = self._path.with_name(f"{self._path.name}.damaged")
             aside.write_bytes(content)
             logging.warning(
-                "%s: %s damaged and left out; the whole file as it was is %s",
-                self._path,
-                lines_in_words(damaged),
-                aside.name,
+                f"{self._path}: {lines_in_words(damaged)} damaged and left out; the "
+                f"whole file as it was is {aside.name}"
             )
         rows.sort(key=operator.itemgetter(0))
         return b"".join(line for step, line in rows if step <= resume_step)
@@ -194,14 +163,10 @@ class Progress:
         """Starts the clock; make it before the first step begins.
 
         Args:
-            total_steps: Number of the last step.
-            label: What the loop does, such as "search".
             every_seconds: Least seconds between two log lines. The line on a terminal
                 is rewritten up to four times a second.
             start_step: Steps taken before this process, in a run that was resumed.
             unit: What steps are called, in the plural.
-            clock: Returns seconds.
-            stream: Where a terminal would be; stderr by default.
         """
         self.total_steps = total_steps
         self._label = label
@@ -220,7 +185,6 @@ class Progress:
         """Emits a line if it is time for one, and always for the last step.
 
         Args:
-            step: Steps taken so far.
             metrics: Scalars of this step. They are read, which waits for the device,
                 only when a line is emitted.
         """
@@ -277,7 +241,7 @@ class Progress:
 
 
 def device_bytes_in_use() -> int | None:
-    """Returns the bytes in use on the first device; None where it does not say."""
+    """Bytes in use on the first device; None where it does not say."""
     import jax
 
     statistics = jax.local_devices()[0].memory_stats()
@@ -314,7 +278,6 @@ def format_bytes(count: float) -> str:
 
 
 def _step_of(line: bytes) -> int | None:
-    """Returns the step of a row, or None if the row is broken or half written."""
     try:
         row = json.loads(line)
     except ValueError:

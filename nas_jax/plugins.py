@@ -30,10 +30,6 @@ def load_plugins(plugins: Iterable[str] = ()) -> None:
 
     A plugin is a program: what it does when it is imported, it does here.
 
-    Args:
-        plugins: Paths of Python files, and names of modules. They are added to
-            NAS_JAX_PLUGINS.
-
     Raises:
         ConfigError: A plugin does not exist, or raised an error; names the line.
     """
@@ -54,10 +50,6 @@ def line_in(path: Path, error: BaseException) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def _is_file(plugin: str) -> bool:
-    return plugin.endswith(".py") or os.sep in plugin
-
-
 def _absolute(plugin: str) -> str:
     """A plugin as another process finds it, whatever its working folder."""
     if not plugin or os.pathsep in plugin:
@@ -65,9 +57,11 @@ def _absolute(plugin: str) -> str:
             f"plugin {plugin!r}: give the path of a Python file or the name of a "
             f"module, without {os.pathsep!r}"
         )
-    if not _is_file(plugin):
-        return plugin
-    return str(local_path(plugin).resolve())
+    return str(local_path(plugin).resolve()) if _is_file(plugin) else plugin
+
+
+def _is_file(plugin: str) -> bool:
+    return plugin.endswith(".py") or os.sep in plugin
 
 
 def _load(plugin: str) -> None:
@@ -91,7 +85,6 @@ def _load(plugin: str) -> None:
 
 
 def _path_of(plugin: str) -> Path | None:
-    """The file of a plugin; None where there is none."""
     if _is_file(plugin):
         return Path(plugin) if os.path.isfile(plugin) else None
     try:

@@ -21,6 +21,10 @@ REPO_ROOT = Path(__file__).resolve().parent.parent
 # A machine with an accelerator may say JAX_PLATFORMS=cuda; a plain run needs none.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+# Compilation is most of the suite's time, and a test runs its program a few times: the
+# programs are the same, their machine code is not tuned. Child processes do likewise.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 # No deadline: the first example of a JAX property pays for the compilation.
 hypothesis.settings.register_profile(
     "nas_jax", deadline=None, derandomize="CI" in os.environ

@@ -114,8 +114,8 @@ def test_help_lists_every_command(
 ) -> None:
     assert cli.main([flag]) == 0
     printed = capsys.readouterr().out
-    for command in cli.COMMANDS:
-        assert re.search(rf"^  {command.name} +{command.help}$", printed, re.MULTILINE)
+    for name, meaning in cli.COMMANDS.items():
+        assert re.search(rf"^  {name} +{meaning}$", printed, re.MULTILINE)
 
 
 def test_version_flag(capsys: pytest.CaptureFixture[str]) -> None:

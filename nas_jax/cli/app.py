@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from nas_jax.cli.arguments import all_flags, load_config, parse, plugins_in
 from nas_jax.cli.help import help_text_of
 from nas_jax.config import ExperimentConfig
 from nas_jax.errors import ConfigError, NasJaxError
-from nas_jax.paths import local_path
+from nas_jax.paths import local_path, refuse_overwriting
 from nas_jax.plugins import load_plugins
 from nas_jax.run.compilers import hide_unused
 from nas_jax.run.interrupt import STOPPED, Interrupt, Stopped
@@ -36,11 +36,7 @@ class Call:
     """What the user asked for.
 
     Attributes:
-        config: The validated config; the defaults where a command needs no config.
-        workdir: The folder given as --workdir; empty where a command needs none.
-        flags: The command's own flags.
         command: The command line as it can be typed again, `nas-jax` first.
-        interrupt: Listens to signals while the command runs.
         config_file: Path of the config file; empty without one.
     """
 
@@ -50,6 +46,37 @@ class Call:
     command: tuple[str, ...]
     interrupt: Interrupt
     config_file: str
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Paths of files that every command reads, by what the user calls them."""
+        data = self.config.data
+        return {
+            "--config": self.config_file,
+            # tfds reads folders of its own, remote ones too.
+            "--config.data.path": "" if data.source == "tfds" else data.path,
+            "--config.space.mask": self.config.space.mask,
+        }
+
+    def check_outputs(self, *names: str, also_read: Mapping[str, str]) -> None:
+        """Refuses what could not be written at the end, or would destroy an input.
+
+        Args:
+            names: Flags with a file to write, or nothing.
+            also_read: Paths that are read beside `inputs`, likewise.
+
+        Raises:
+            ConfigError: The file is a folder, has none, or is read.
+        """
+        read = {**also_read, **self.inputs}
+        for name in names:
+            flag, file = f"--{name}", str(self.flags[name].value)
+            if file and Path(file).is_dir():
+                raise ConfigError(f"{flag}={file} is a folder; name a file in it")
+            if not Path(file).parent.is_dir():
+                raise ConfigError(f"{flag}={file}: create its folder first")
+            refuse_overwriting({flag: file}, read)
+            read[flag] = file
 
 
 def run(
@@ -69,14 +96,8 @@ def run(
     A mistake of the user, which is any NasJaxError, becomes one line on stderr.
 
     Args:
-        main: The command. Returns its exit code; None means 0.
-        argv: The arguments without the program's name; None takes those of the process.
         name: The command's, as in `nas-jax NAME`.
-        help_text: What the command does; the first thing that --help prints.
-        define_flags: Defines the command's own flags, on the given flag values.
         paths: Those of its own flags that hold a path, or several.
-        needs_config: Whether --config must be given.
-        needs_workdir: Whether --workdir must be given.
         reads: Beginnings of the paths of the config's fields that the command reads, if
             it takes a config but needs none; for --help.
 
@@ -100,21 +121,15 @@ def run(
         for flag in needed:
             if not values[flag].present or not values[flag].value:
                 raise ConfigError(f"--{flag} is missing; --help shows the flags")
+        if values.workdir and not needs_workdir:
+            raise ConfigError(f"--workdir: {name} writes no workdir; give --json=FILE")
         values.config.validate()
         for flag in ("workdir", *paths):
             values[flag].value = _local(values[flag].value)
         set_up_logging()
-        command = ("nas-jax", name, *arguments)
+        made = values.config, values.workdir, values, ("nas-jax", name, *arguments)
         with Interrupt() as interrupt:
-            call = Call(
-                values.config,
-                values.workdir,
-                values,
-                command,
-                interrupt,
-                config_file,
-            )
-            return main(call) or 0
+            return main(Call(*made, interrupt, config_file)) or 0
     except Stopped as stopped:
         absl_logging.info("%s", stopped)
         return STOPPED
@@ -154,10 +169,8 @@ def configure_jax() -> None:
             Path(chosen).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             absl_logging.warning(
-                "No compilation cache: cannot create %s: %s. Set %s to another folder.",
-                chosen,
-                error.strerror,
-                CACHE_VARIABLE,
+                f"No compilation cache: cannot create {chosen}: {error.strerror}. Set "
+                f"{CACHE_VARIABLE} to another folder."
             )
             chosen = ""
     jax.config.update("jax_compilation_cache_dir", chosen or None)
@@ -171,5 +184,5 @@ def _local(value: Any) -> Any:
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
-    """Whether to show a log record: other libraries chat on absl's logger too."""
+    # Other libraries chat on absl's logger too.
     return record.levelno > logging.INFO or record.pathname.startswith(_PACKAGE)

@@ -7,7 +7,6 @@ import re
 import runpy
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -22,10 +21,6 @@ def parse(
     arguments: Sequence[str], define_own: Callable[[flags.FlagValues], None] | None
 ) -> tuple[flags.FlagValues, str]:
     """Parses the arguments of a command.
-
-    Args:
-        arguments: Without the program's name.
-        define_own: Defines the command's own flags, on the given flag values.
 
     Returns:
         The values of the flags, and the path of the config file; empty without one.
@@ -53,7 +48,11 @@ def parse(
         # absl wraps every ValueError: this one is load_config's own.
         if isinstance(error.__context__, ConfigError):
             raise error.__context__ from error
-        raise ConfigError(f"{error}{_allowed(str(error))}") from error
+        fields = config_fields()
+        path = str(error).removeprefix("flag --config.").partition("=")[0]
+        known = path in fields
+        hint = f"; it takes {type_in_words(fields[path].type)}" if known else ""
+        raise ConfigError(f"{error}{hint}") from error
     if rest:
         raise ConfigError(
             f"unexpected argument {rest[0]!r}; flags look like --name=value"
@@ -69,8 +68,6 @@ def all_flags(
     """All flags, on values of their own, so that a process can run many commands.
 
     Args:
-        define_own: Defines the command's own flags.
-        load: Makes the config of what --config says.
         arguments: Where overrides of the config are looked for.
     """
     values = flags.FlagValues()
@@ -150,18 +147,8 @@ def _members(section: str, paths: list[str]) -> list[str]:
     return list(dict.fromkeys(path.partition(".")[0] for path in inside))
 
 
-def _allowed(message: str) -> str:
-    """What the config field that absl complains about takes, or nothing."""
-    fields = config_fields()
-    path = message.removeprefix("flag --config.").partition("=")[0]
-    return f"; it takes {type_in_words(fields[path].type)}" if path in fields else ""
-
-
 def load_config(location: str) -> ExperimentConfig:
     """Runs a config file and returns what its `get_config` returns.
-
-    Args:
-        location: `FILE` or `FILE:ARGUMENT`; the argument goes to `get_config`.
 
     Raises:
         ConfigError: The file is missing, raises, or returns no ExperimentConfig.
@@ -182,7 +169,15 @@ def load_config(location: str) -> ExperimentConfig:
                 f"config file {name} lacks a function get_config() that returns an "
                 "ExperimentConfig"
             )
-        config = get_config(*_arguments_of(get_config, name, colon, argument))
+        arguments = (argument,) if colon else ()
+        try:
+            inspect.signature(get_config).bind(*arguments)
+        except TypeError as error:
+            said = f"needs an argument: --config={name}:ARGUMENT"
+            if colon:
+                said = f"takes no argument; leave {':' + argument!r} out"
+            raise ConfigError(f"config file {name} {said}") from error
+        config = get_config(*arguments)
     except ConfigError:
         raise
     # A config file is a program of the user's: anything may go wrong in it.
@@ -197,21 +192,3 @@ def load_config(location: str) -> ExperimentConfig:
             "it must return a nas_jax.config.ExperimentConfig"
         )
     return config
-
-
-def _arguments_of(
-    get_config: Callable[..., Any], name: str, colon: str, argument: str
-) -> tuple[str, ...]:
-    """What to call get_config with, once it is sure that it takes that."""
-    arguments = (argument,) if colon else ()
-    try:
-        inspect.signature(get_config).bind(*arguments)
-    except TypeError as error:
-        if colon:
-            raise ConfigError(
-                f"config file {name} takes no argument; leave {':' + argument!r} out"
-            ) from error
-        raise ConfigError(
-            f"config file {name} needs an argument: --config={name}:ARGUMENT"
-        ) from error
-    return arguments

@@ -9,7 +9,11 @@ from absl import flags
 
 from nas_jax.config import OneOf, config_fields, config_sections, used_by
 
-_WIDTH = 88
+_PLACEHOLDERS = {
+    "config": "FILE[:ARGUMENT]",
+    "workdir": "FOLDER",
+    "plugin": "FILE_OR_MODULE",
+}
 
 
 def help_text_of(
@@ -21,23 +25,13 @@ def help_text_of(
     """The help text: what the command does, its flags, the fields of the config.
 
     Args:
-        help_text: What the command does.
-        values: Its flags.
         unused: Names of flags that every command has and this one does not take.
         fields: Beginnings of the paths of the config's fields that it reads.
     """
     lines = [_wrapped(help_text), "", "Flags:"]
-    placeholders = {
-        "config": "FILE[:ARGUMENT]",
-        "workdir": "FOLDER",
-        "plugin": "FILE_OR_MODULE",
-    }
-    for name in values:
-        if name in unused:
-            continue
-        placeholder = placeholders.get(name, "VALUE")
-        shown = name if values[name].boolean else f"{name}={placeholder}"
-        lines += [f"  --{shown}", _wrapped(values[name].help, indent=6)]
+    for name in (name for name in values if name not in unused):
+        value = "" if values[name].boolean else f"={_PLACEHOLDERS.get(name, 'VALUE')}"
+        lines += [f"  --{name}{value}", _wrapped(values[name].help, indent=6)]
     if fields:
         lines += ["", "Fields of the config, each set with --config.FIELD=VALUE:"]
     sections = config_sections()
@@ -54,9 +48,8 @@ def help_text_of(
         if rule:
             meaning += f" Allowed: {rule.allowed}."
         lines.append(_wrapped(meaning, indent=6))
-        if isinstance(rule, OneOf):
-            titles = [(name, title) for name, title in rule.titles.items() if title]
-            lines += [_wrapped(f"{name}: {title}.", indent=8) for name, title in titles]
+        titles = rule.titles if isinstance(rule, OneOf) else {}
+        lines += [_wrapped(f"{n}: {t}.", indent=8) for n, t in titles.items() if t]
     return "\n".join(lines)
 
 
@@ -64,7 +57,7 @@ def _wrapped(text: str, indent: int = 0) -> str:
     """Text as a paragraph; nothing that could be copied is broken."""
     return textwrap.fill(
         " ".join(text.split()),
-        width=_WIDTH,
+        width=88,
         initial_indent=" " * indent,
         subsequent_indent=" " * indent,
         break_long_words=False,

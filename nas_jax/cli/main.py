@@ -1,8 +1,7 @@
-"""The `nas-jax` command: hands the arguments over to one command module.
+"""The `nas-jax` command: hands the arguments over to the module of one command.
 
-`python -m nas_jax.cli.main` is the same. A command module has `main(argv: list[str] |
-None = None) -> int`, where argv does not hold the program name; the stages of an
-experiment share one.
+`python -m nas_jax.cli.main` is the same. A module's `main(argv)` gets the arguments
+without the program's name.
 """
 
 from __future__ import annotations
@@ -11,67 +10,51 @@ import difflib
 import importlib
 import signal
 import sys
-from typing import NamedTuple
 
 import nas_jax
 
+COMMANDS = {
+    "run": "prune, search, retrain and report in one go; resumes by itself",
+    "prune": "score every operation without training and drop the poor ones",
+    "search": "one-shot search on the operations that are left",
+    "retrain": "train a genotype from scratch and measure its accuracy",
+    "score": "score architectures by the thousand without training them",
+    "memory": "the search step's memory on a device that need not be there",
+    "report": "write report.html from what a working directory holds",
+}
 
-class Command(NamedTuple):
-    """A command and its line in the help text."""
+STAGE_COMMANDS = ("run", "prune", "search", "retrain", "report")
+"""Those of `nas_jax.cli.stage_command`; the others are `nas_jax.cli.<name>`."""
 
-    name: str
-    help: str
+_USAGE = """\
+Usage: nas-jax COMMAND [flags]
 
+Neural architecture search in JAX: prune the space, then search the rest.
 
-STAGE_COMMANDS = (
-    Command("run", "prune, search, retrain and report in one go; resumes by itself"),
-    Command("prune", "score every operation without training and drop the poor ones"),
-    Command("search", "one-shot search on the operations that are left"),
-    Command("retrain", "train a genotype from scratch and measure its accuracy"),
-)
-"""Those that go through the table of stages; the others are `nas_jax.cli.<name>`."""
+Commands:
+{commands}
 
-COMMANDS = (
-    *STAGE_COMMANDS,
-    Command("score", "score architectures by the thousand without training them"),
-    Command("memory", "the search step's memory on a device that need not be there"),
-    Command("report", "write report.html from what a working directory holds"),
-)
+nas-jax COMMAND --help shows the flags of a command.
+nas-jax --version shows the version."""
 
 
 def usage() -> str:
-    """Returns the help text: how to call the command, and one line per command."""
-    width = max(len(command.name) for command in COMMANDS)
-    lines = [f"  {command.name:<{width}}  {command.help}" for command in COMMANDS]
-    return "\n".join(
-        [
-            "Usage: nas-jax COMMAND [flags]",
-            "",
-            "Neural architecture search in JAX: prune the space, then search the rest.",
-            "",
-            "Commands:",
-            *lines,
-            "",
-            "nas-jax COMMAND --help shows the flags of a command.",
-            "nas-jax --version shows the version.",
-        ]
-    )
+    """The help text: how to call the command, and one line per command."""
+    lines = [f"  {name:<7}  {text}" for name, text in COMMANDS.items()]
+    return _USAGE.format(commands="\n".join(lines))
 
 
 def unknown_command(name: str) -> str:
-    """Returns one line that names the unknown command and what was likely meant."""
-    names = [command.name for command in COMMANDS]
+    """One line that names the unknown command and what was likely meant."""
+    names = ", ".join(COMMANDS)
     if name.startswith("-"):
         return (
             f"nas-jax: error: {name!r} stands where a command is expected; put one of "
-            f"{', '.join(names)} before the flags."
+            f"{names} before the flags."
         )
-    nearest = difflib.get_close_matches(name, names, n=1)
+    nearest = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
-    return (
-        f"nas-jax: error: unknown command {name!r}. {hint}The commands are "
-        f"{', '.join(names)}."
-    )
+    return f"nas-jax: error: unknown command {name!r}. {hint}The commands are {names}."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,15 +73,14 @@ def main(argv: list[str] | None = None) -> int:
     if name == "--version":
         print(f"nas_jax {nas_jax.__version__}")
         return 0
-    if name not in [command.name for command in COMMANDS]:
+    if name not in COMMANDS:
         print(unknown_command(name), file=sys.stderr)
         return 2
     # Imported only now, so that help and mistakes do not wait for JAX to load.
-    if name in [command.name for command in STAGE_COMMANDS]:
+    if name in STAGE_COMMANDS:
         stage_command = importlib.import_module("nas_jax.cli.stage_command")
         return int(stage_command.main(rest, name))
-    module = importlib.import_module(f"nas_jax.cli.{name}")
-    return int(module.main(rest))
+    return int(importlib.import_module(f"nas_jax.cli.{name}").main(rest))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.metadata
 import itertools
-import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from nas_jax.memory import (
     step_time,
 )
 from nas_jax.metrics import format_bytes, format_duration
-from nas_jax.paths import refuse_overwriting
 from nas_jax.run.memory_child import Child, CompilerFailedError
 from nas_jax.run.space import start_mask
 from nas_jax.workdir import Workdir
@@ -49,6 +47,16 @@ _LISTS = {
     "dtype": "float32, bfloat16. Default: the config's.",
     "batch": "Batch sizes. Default: the config's.",
     "microbatches": "Parts that a batch is computed in. Default: the config's.",
+}
+_TEXTS = {
+    "budget": "Find the fastest settings that fit, such as 16GiB; one --target.",
+    "image_shape": "Height, width, channels, such as 32x32x3. Default: the data's.",
+    "json": "File for the rows, written after each of them.",
+    "chart": "File for a bar chart, .svg or .png.",
+}
+_COUNTS = {
+    "num_classes": "Number of classes. Default: the data's.",
+    "num_train": "Number of training images. Default: the data's.",
 }
 _PACKAGES = ("jax", "jaxlib", "libtpu", "jax-cuda12-plugin", "jax-cuda12-pjrt")
 
@@ -76,20 +84,9 @@ def _define_flags(values: flags.FlagValues) -> None:
     )
     for name, text in _LISTS.items():
         flags.DEFINE_list(name, None, text, flag_values=values)
-    for name, text in (
-        ("budget", "Find the fastest settings that fit, such as 16GiB; one --target."),
-        (
-            "image_shape",
-            "Height, width, channels, such as 32x32x3. Default: the data's.",
-        ),
-        ("json", "File for the rows, written after each of them."),
-        ("chart", "File for a bar chart, .svg or .png."),
-    ):
+    for name, text in _TEXTS.items():
         flags.DEFINE_string(name, "", text, flag_values=values)
-    for name, text in (
-        ("num_classes", "Number of classes. Default: the data's."),
-        ("num_train", "Number of training images. Default: the data's."),
-    ):
+    for name, text in _COUNTS.items():
         flags.DEFINE_integer(name, 0, text, lower_bound=0, flag_values=values)
     flags.DEFINE_boolean(
         "trace_only",
@@ -112,7 +109,7 @@ class _Report:
             "versions": _versions(),
             **header,
         }
-        self._call = call
+        self._json, self._chart = Path(call.flags.json), Path(call.flags.chart)
 
     def add(self, row: dict[str, Any]) -> None:
         """One more row."""
@@ -122,29 +119,34 @@ class _Report:
 
     def finish(self, *more_notes: str, **more: Any) -> None:
         """All rows as a table, notes below it, and the chart."""
-        self._write(complete=True, **more)
-        print(table(self.rows))
-        for note in [*_notes(self.rows), *more_notes]:
-            print(note)
-        path = Path(self._call.flags.chart)
-        if path.name and any("error" not in row for row in self.rows):
-            title = f"{self._call.config.name}: device memory of the search step"
-            draw_chart(self.rows, title, path)
-            print(f"chart: {path}")
+        self._write(**more, complete=True)
+        print("\n".join([table(self.rows), *_notes(self.rows), *more_notes]))
+        if self._chart.name and any("error" not in row for row in self.rows):
+            title = f"{self.header['name']}: device memory of the search step"
+            draw_chart(self.rows, title, self._chart)
+            print(f"chart: {self._chart}")
 
-    def _write(self, complete: bool, **more: Any) -> None:
-        path = Path(self._call.flags.json)
-        if path.name:
-            value = {**self.header, **more, "complete": complete, "rows": self.rows}
-            Workdir(path.parent).write_json(path.name, value)
+    def _write(self, **more: Any) -> None:
+        if self._json.name:
+            value = {**self.header, **more, "rows": self.rows}
+            Workdir(self._json.parent).write_json(self._json.name, value)
 
 
 def _run(call: app.Call) -> int:
     asked = call.flags
-    _check_files(call)
+    read = {f"--mask ({path})": path for path in asked.mask or ()}
+    read |= {f"--target ({name})": name for name in asked.target}
+    call.check_outputs("json", "chart", also_read=read)
+    if asked.chart and Path(asked.chart).suffix not in CHARTS:
+        raise ConfigError(
+            f"--chart={asked.chart}: it must end in {' or '.join(CHARTS)}"
+        )
     budget = parse_bytes(asked.budget) if asked.budget else 0
     targets = [find_target(name) for name in dict.fromkeys(asked.target)]
-    _check_mode(call, len(targets))
+    if budget and asked.trace_only:
+        raise ConfigError("--budget needs compiled steps; leave --trace_only out")
+    if budget and len(targets) != 1:
+        raise ConfigError(f"--budget is for one device; --target names {len(targets)}")
     start = start_mask(call.config.space)
     settings = read_settings(call.config, start, asked, bool(budget))
     if not asked.trace_only:
@@ -160,40 +162,6 @@ def _run(call: app.Call) -> int:
     if budget:
         return _budget(call, settings, targets[0], setup, budget)
     return _rows(call, settings, targets, setup)
-
-
-def _check_files(call: app.Call) -> None:
-    """Refuses what could not be written at the end."""
-    json, chart, data = call.flags.json, call.flags.chart, call.config.data
-    for name, file in (("json", json), ("chart", chart)):
-        if file and Path(file).is_dir():
-            raise ConfigError(f"--{name}={file} is a folder; name a file in it")
-        if not Path(file).parent.is_dir():
-            raise ConfigError(f"--{name}={file}: create its folder first")
-    if chart and Path(chart).suffix not in CHARTS:
-        raise ConfigError(f"--chart={chart}: it must end in {' or '.join(CHARTS)}")
-    inputs = {
-        **{f"--mask ({path})": path for path in call.flags.mask or ()},
-        **{f"--target ({name})": name for name in call.flags.target},
-        "--config": call.config_file,
-        "--config.space.mask": call.config.space.mask,
-        "--config.data.path": "" if data.source == "tfds" else data.path,
-    }
-    refuse_overwriting({"--json": json, "--chart": chart}, inputs)
-    refuse_overwriting({"--chart": chart}, {"--json": json})
-
-
-def _check_mode(call: app.Call, targets: int) -> None:
-    """Refuses flags that do not go together."""
-    if call.workdir:
-        raise ConfigError(
-            "--workdir: memory writes no workdir; take a run's mask with "
-            "--mask=WORKDIR/prune.json, and give --json=FILE for the rows"
-        )
-    if call.flags.budget and call.flags.trace_only:
-        raise ConfigError("--budget needs compiled steps; leave --trace_only out")
-    if call.flags.budget and targets != 1:
-        raise ConfigError(f"--budget is for one device; --target names {targets}")
 
 
 def _rows(
@@ -214,15 +182,20 @@ def _rows(
             row = _row(candidate, None if traced else target.name)
             left = (time.monotonic() - started) / max(done, 1) * (len(work) - done)
             eta = f", about {format_duration(left)} left" if done else ""
-            what = settings_text(row)
             if child is None or child.target != target:
                 stack.close()
                 child = stack.enter_context(Child(target, setup))
                 report.header["images"] = child.facts
+            what = settings_text(row)
             logging.info("row %d of %d%s: %s", done + 1, len(work), eta, what)
-            request = _request(settings, candidate, candidate not in residuals)
+            request = _request(
+                settings,
+                candidate,
+                residuals=candidate not in residuals,
+                compile=not traced,
+            )
             try:
-                answer = child.ask({**request, "compile": not traced})
+                answer = child.ask(request)
             except CompilerFailedError as error:
                 report.add({**row, "error": str(error)})
                 child = None
@@ -244,10 +217,8 @@ def _budget(
     """The fastest settings that fit."""
     from nas_jax.networks import family_of
 
-    order = [
-        *sorted(settings.asked, key=step_time),
-        *sorted(settings.fallback, key=step_time),
-    ]
+    order = sorted(settings.asked, key=step_time)
+    order += sorted(settings.fallback, key=step_time)
     space = start_mask(call.config.space).space
     layers = call.config.search.layers * family_of(space).stages
     cell = space.cells[0]
@@ -258,30 +229,31 @@ def _budget(
         report = _Report(call, images=child.facts, budget_bytes=budget)
 
         def residuals(candidate: Candidate) -> float:
-            whole = dataclasses.replace(candidate, batch_size=batch, microbatches=1)
+            whole = replace(candidate, batch_size=batch, microbatches=1)
             if whole not in traced:
-                request = {**_request(settings, whole, True), "compile": False}
+                request = _request(settings, whole, residuals=True, compile=False)
                 traced[whole] = child.ask(request)["residual_bytes"]
             # Almost all of them are activations: so many for each image.
             return traced[whole] * candidate.batch_size / candidate.microbatches / batch
 
         def estimate(candidate: Candidate) -> float:
             share = recomputed_share(layers, first, candidate.remat)
-            stored = dataclasses.replace(candidate, remat="none")
+            stored = replace(candidate, remat="none")
             return residuals(candidate) + (share and share * residuals(stored))
 
         def compiled(candidate: Candidate) -> MemoryUse:
             row = _row(candidate, target.name)
             logging.info("compiling %s", settings_text(row))
-            request = _request(settings, candidate, False)
-            answer = child.ask({**request, "compile": True})
+            request = _request(settings, candidate, residuals=False, compile=True)
+            answer = child.ask(request)
             if candidate in traced:
                 answer["residual_bytes"] = traced[candidate]
             report.add({**row, **answer})
-            fields = [field.name for field in dataclasses.fields(MemoryUse)]
             # A refused step has a peak alone, all of it temporary as far as known.
             whole = {"temp_bytes": answer["peak_bytes"]} | answer
-            return MemoryUse(**{name: whole.get(name, 0) for name in fields})
+            return MemoryUse(
+                **{f.name: whole.get(f.name, 0) for f in fields(MemoryUse)}
+            )
 
         try:
             found = find_fitting(order, budget, compiled, estimate)
@@ -309,18 +281,13 @@ def _budget(
 def _row(candidate: Candidate, target: str | None) -> dict[str, Any]:
     """The settings of a row."""
     names = {"kept": "kept_fraction", "batch_size": "batch"}
-    row = {names.get(k, k): v for k, v in dataclasses.asdict(candidate).items()}
+    row = {names.get(name, name): value for name, value in asdict(candidate).items()}
     return row if target is None else {"target": target, **row}
 
 
-def _request(
-    settings: Settings, candidate: Candidate, residuals: bool
-) -> dict[str, Any]:
-    """What a child is asked of a candidate, but for whether it compiles."""
-    search = dataclasses.asdict(candidate)
-    del search["kept"]
-    mask = settings.masks[candidate].to_dict()
-    return {**search, "mask": mask, "residuals": residuals}
+def _request(settings: Settings, candidate: Candidate, **what: bool) -> dict[str, Any]:
+    """What a child is asked of a candidate."""
+    return {**asdict(candidate), "mask": settings.masks[candidate].to_dict(), **what}
 
 
 def _versions() -> dict[str, str]:
@@ -344,7 +311,3 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     if any(row.get("refused") for row in rows):
         notes.append("rows without temp: the compiler refused a step of this size")
     return notes
-
-
-if __name__ == "__main__":
-    sys.exit(main())

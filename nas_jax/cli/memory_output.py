@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas_jax.cli.tables import aligned
 from nas_jax.metrics import format_bytes
 
 Row = Mapping[str, Any]
 
 CHARTS = (".svg", ".png")
 _MIB = 2**20
-_TEMP, _REST = "#3566a8", "#a9b6c8"
 
 
 def _number(value: float) -> str:
@@ -24,24 +24,25 @@ def _mebibytes(count: float) -> str:
     return _number(count / _MIB)
 
 
-_COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("target", "target", str),
-    ("mask", "mask", lambda name: os.path.basename(name)),
-    ("kept_fraction", "kept", lambda share: f"{share:.3f}"),
-    ("remat", "remat", str),
-    ("dtype", "dtype", str),
-    ("batch", "batch", str),
-    ("microbatches", "parts", str),
-    ("temp_bytes", "temp", _mebibytes),
-    ("argument_bytes", "arguments", _mebibytes),
-    ("output_bytes", "output", _mebibytes),
-    ("alias_bytes", "alias", _mebibytes),
-    ("peak_bytes", "peak", _mebibytes),
-    ("residual_bytes", "residuals", _mebibytes),
-    ("flops", "GFLOP", lambda flops: _number(flops / 1e9)),
-    ("trace_seconds", "trace s", lambda seconds: f"{seconds:.1f}"),
-    ("compile_seconds", "compile s", lambda seconds: f"{seconds:.1f}"),
-)
+_WORDS = ("target", "mask", "remat", "dtype")
+_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "target": ("target", str),
+    "mask": ("mask", os.path.basename),
+    "kept_fraction": ("kept", "{:.3f}".format),
+    "remat": ("remat", str),
+    "dtype": ("dtype", str),
+    "batch": ("batch", str),
+    "microbatches": ("parts", str),
+    "temp_bytes": ("temp", _mebibytes),
+    "argument_bytes": ("arguments", _mebibytes),
+    "output_bytes": ("output", _mebibytes),
+    "alias_bytes": ("alias", _mebibytes),
+    "peak_bytes": ("peak", _mebibytes),
+    "residual_bytes": ("residuals", _mebibytes),
+    "flops": ("GFLOP", lambda flops: _number(flops / 1e9)),
+    "trace_seconds": ("trace s", "{:.1f}".format),
+    "compile_seconds": ("compile s", "{:.1f}".format),
+}
 
 
 def settings_text(row: Row) -> str:
@@ -59,10 +60,9 @@ def row_text(row: Row) -> str:
     if "error" in row:
         return str(row["error"])
     parts = []
-    for name in ("peak", "temp", "residual"):
+    for name, said in (("peak", "peak"), ("temp", "temp"), ("residual", "residuals")):
         if f"{name}_bytes" in row:
-            plural = "s" * (name == "residual")
-            parts.append(f"{name}{plural} {format_bytes(row[f'{name}_bytes'])}")
+            parts.append(f"{said} {format_bytes(row[f'{name}_bytes'])}")
     if row.get("refused"):
         parts.insert(1, "refused by the compiler: more than the device has")
     names = {"residual": "residuals traced", "trace": "traced", "compile": "compiled"}
@@ -74,23 +74,18 @@ def row_text(row: Row) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """All rows as aligned columns; bytes in MiB."""
-    columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
-    lines = []
-    for key, name, shown in columns:
-        values = [row.get(key) for row in rows]
-        cells = [name, *("-" if v is None else shown(v) for v in values)]
-        width = max(map(len, cells))
-        # Words to the left, numbers to the right.
-        words = key in ("target", "mask", "remat", "dtype")
-        lines.append([c.ljust(width) if words else c.rjust(width) for c in cells])
-    return "\n".join("  ".join(line).rstrip() for line in zip(*lines, strict=True))
+    keys = [k for k in _COLUMNS if any(row.get(k) is not None for row in rows)]
+    cells = [[_COLUMNS[key][0] for key in keys]]
+    for row in rows:
+        values = [(row.get(key), _COLUMNS[key][1]) for key in keys]
+        cells.append(["-" if v is None else shown(v) for v, shown in values])
+    return aligned(cells, _WORDS)
 
 
 def draw_chart(rows: Sequence[Row], title: str, path: Path) -> None:
     """Write a bar chart: peak bytes of every row, or residuals of traced rows.
 
     Args:
-        rows: What was found out; failed rows are left out.
         title: The first line of the picture. What all rows share stands below it.
         path: Where to; its suffix, one of CHARTS, is the format.
     """
@@ -110,22 +105,20 @@ def draw_chart(rows: Sequence[Row], title: str, path: Path) -> None:
     style |= {"text.parse_math": False, "font.family": "DejaVu Sans"}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(8.0, 1.5 + 0.3 * len(rows)), layout="constrained")
-        axes = figure.subplots()
-        places = range(len(rows))
-        bars = [axes.barh(places, whole, color=_REST, height=0.7)]
-        names = ["arguments and results" if compiled else "kept for the backward pass"]
+        axes, places = figure.subplots(), range(len(rows))
+        said = "arguments and results" if compiled else "kept for the backward pass"
+        bars = axes.barh(places, whole, color="#a9b6c8", height=0.7, label=said)
+        axes.bar_label(bars, [_number(value) for value in whole], padding=4)
         if any(temp):
-            bars.insert(0, axes.barh(places, temp, color=_TEMP, height=0.7))
-            names.insert(0, "temporaries: activations, gradients")
-        axes.bar_label(bars[-1], [_number(value) for value in whole], padding=4)
+            said = "temporaries: activations, gradients"
+            axes.barh(places, temp, color="#3566a8", height=0.7, label=said)
         axes.set_yticks(places, labels)
         axes.invert_yaxis()
         axes.set_xlim(0, 1.12 * max(whole))
         axes.set_xlabel("peak, MiB" if compiled else "residuals, MiB")
         axes.spines[["top", "right"]].set_visible(False)
         figure.suptitle(f"{title}\n{', '.join(shared)}", fontsize=9)
-        place: Any = {"loc": "outside lower center", "ncols": 2}
-        figure.legend(handles=bars, labels=names, frameon=False, **place)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, reverse=True)
         temporary = path.with_name(f".{path.name}.tmp")
         kind = path.suffix.removeprefix(".")
         stable: Any = {"Date": None} if kind == "svg" else None

@@ -20,13 +20,8 @@ ALL, RANDOM = "all", "random"
 
 
 class Settings(NamedTuple):
-    """Everything to go through.
-
-    Attributes:
-        masks: The mask of every candidate; masks in the order asked for go first.
-        asked: Candidates with the pruning that was asked for.
-        fallback: Those with stronger pruning, which a budget search turns to where
-            nothing else fits.
+    """The mask of every candidate; those asked for, and those with stronger pruning,
+    which a budget search turns to where nothing else fits.
     """
 
     masks: dict[Candidate, SpaceMask]
@@ -40,8 +35,6 @@ def read_settings(
     """All combinations that the flags ask for; what they leave out is the config's.
 
     Args:
-        config: The experiment.
-        start: What its search starts from.
         flags: Values of the flags kept, mask, remat, dtype, batch and microbatches.
         budget: Whether settings that need less memory are wanted too.
 
@@ -49,17 +42,21 @@ def read_settings(
         NasJaxError: A value is not allowed, or a mask cannot be used.
     """
 
-    def listed(name: str, kind: type, wide: Sequence[Any]) -> Sequence[Any]:
-        given = _values(getattr(flags, name.removesuffix("_size")), name, kind)
-        return given or (wide if budget else [getattr(config.search, name)])
+    def listed(name: str, wide: Sequence[Any] = ()) -> Sequence[Any]:
+        own = getattr(config.search, name)
+        given = _values(flags, name.removesuffix("_size"), type(own), name)
+        if given or not budget:
+            return given or [own]
+        rule = config_fields()[f"search.{name}"].rule
+        return wide or (list(rule.titles) if isinstance(rule, OneOf) else [own])
 
     masks, asked = _masks(config, start, flags, budget)
     grid = itertools.product(
         masks.items(),
-        listed("remat", str, _all("remat")),
-        listed("dtype", str, _all("dtype")),
-        listed("batch_size", int, [config.search.batch_size]),
-        listed("microbatches", int, MICROBATCHES),
+        listed("remat"),
+        listed("dtype"),
+        listed("batch_size"),
+        listed("microbatches", MICROBATCHES),
     )
     found = Settings({}, [], [])
     for ((name, kept), mask), remat, dtype, batch, parts in grid:
@@ -80,10 +77,9 @@ def read_settings(
 def overrides(config: ExperimentConfig, candidate: Candidate) -> list[str]:
     """The flags that make a config the candidate's."""
     search = config.search
-    names = ("remat", "dtype", "batch_size", "microbatches")
     wanted: list[tuple[str, Any, Any]] = [
         (f"search.{name}", getattr(search, name), getattr(candidate, name))
-        for name in names
+        for name in ("remat", "dtype", "batch_size", "microbatches")
     ]
     if candidate.mask in (ALL, RANDOM):
         level = round(1 - candidate.kept, 6)
@@ -135,7 +131,7 @@ def _masks(
     config: ExperimentConfig, start: SpaceMask, flags: Any, budget: bool
 ) -> tuple[dict[tuple[str, float], SpaceMask], set[tuple[str, float]]]:
     """Masks by name and kept share, and which of them were asked for."""
-    kept = _values(flags.kept, "kept", float)
+    kept = _values(flags, "kept", float)
     files = flags.mask or []
     pruned = 1 - config.prune.level
     more: list[float] = []
@@ -163,13 +159,12 @@ def _masks(
     return masks, asked
 
 
-def _values(texts: Sequence[str] | None, name: str, kind: type) -> list[Any]:
+def _values(flags: Any, flag: str, kind: type, name: str = "") -> list[Any]:
     """The parsed values of a flag that lists them; each obeys the config's rule."""
-    flag = name.removesuffix("_size")
     field = config_fields().get(f"search.{name}")
     rule = field and field.rule
     values = []
-    for text in texts or ():
+    for text in getattr(flags, flag) or ():
         try:
             value = kind(text)
         except ValueError:
@@ -178,9 +173,3 @@ def _values(texts: Sequence[str] | None, name: str, kind: type) -> list[Any]:
             raise ConfigError(f"--{flag} is {text!r}: it must be {rule.allowed}")
         values.append(value)
     return list(dict.fromkeys(values))
-
-
-def _all(name: str) -> list[str]:
-    """All values of a field of the search that has one of several names."""
-    rule = config_fields()[f"search.{name}"].rule
-    return list(rule.titles) if isinstance(rule, OneOf) else []

@@ -1,4 +1,4 @@
-"""The commands over the table of stages: `run`, and one for each stage."""
+"""The commands over the table of stages: `run`, one for each stage, and `report`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from nas_jax.cli import app
+from nas_jax.paths import local_path, refuse_overwriting
 
 HELP = {
     "run": "Prune, search, retrain and report in one workdir; goes on where it was.",
@@ -17,22 +18,21 @@ HELP = {
     "prune.json, on the whole space or on --config.space.mask. Then its memory, before "
     "and after pruning (memory.json).",
     "retrain": "Train a genotype from scratch and measure its accuracy (retrain.json).",
+    "report": "Write report.html from what a workdir holds; nothing is computed again.",
 }
 
 
 def main(argv: Sequence[str] | None, name: str) -> int:
-    """Run one command on an experiment.
+    """Run one of these commands; returns its exit code.
 
     Data, space, image and batch sizes are checked before the workdir is touched, and
     what the workdir holds before anything is written into it.
-
-    Args:
-        argv: Arguments without the program's name; None takes those of the process.
-        name: The command's name.
-
-    Returns:
-        The exit code.
     """
+
+    if name == "report":
+        return app.run(
+            report, argv, name=name, help_text=HELP[name], needs_config=False
+        )
 
     def run(call: app.Call) -> int:
         # Imported here: a mistake in a flag is reported before JAX loads.
@@ -44,7 +44,11 @@ def main(argv: Sequence[str] | None, name: str) -> int:
         call.interrupt.doing = "while it loaded the images"
         app.configure_jax()
         workdir, planned = Workdir(call.workdir), stages.plan(name)
-        _refuse_artefacts_as_inputs(call, workdir, stages.files())
+        written = {
+            f"artefact {file} of --workdir": workdir.path(file)
+            for file in stages.files()
+        }
+        refuse_overwriting(written, call.inputs)
         dataset, space, start = load_data(call.config)
         genotype = None
         if name == "retrain":
@@ -94,7 +98,6 @@ def read_genotype(space: Any, text: str | None) -> Any:
     """
     from nas_jax.errors import GenotypeError
     from nas_jax.networks import family_of
-    from nas_jax.paths import local_path
     from nas_jax.spaces import Genotype
     from nas_jax.spaces.text import read_text
 
@@ -120,19 +123,3 @@ def _genotype_flag(values: flags.FlagValues) -> None:
 
 
 _FLAGS = {"retrain": _genotype_flag}
-
-
-def _refuse_artefacts_as_inputs(call: app.Call, workdir: Any, files: list[str]) -> None:
-    """Refuses to read from the workdir what a stage will write there."""
-    from nas_jax.paths import refuse_overwriting
-
-    # tfds reads folders of its own, remote ones too.
-    data = call.config.data
-    refuse_overwriting(
-        {f"artefact {name} of --workdir": workdir.path(name) for name in files},
-        {
-            "--config": call.config_file,
-            "--config.data.path": "" if data.source == "tfds" else data.path,
-            "--config.space.mask": call.config.space.mask,
-        },
-    )

@@ -37,12 +37,9 @@ def augment(
     that switching one off leaves the others as they were.
 
     Args:
-      key: a PRNG key; fold the step's number into it.
       images_uint8: uint8 `[B, H, W, C]`.
-      mean: C channel means in units of [0, 1], as `Dataset.mean`.
-      std: C channel deviations in units of [0, 1], as `Dataset.std`.
+      mean: C channel means in units of [0, 1]; `std` likewise.
       crop_padding: zeros added on each side before a random crop; 0 is no crop.
-      flip: mirror each image left to right with probability 1/2.
       cutout_length: side of the square set to zero after normalising; 0 is none.
 
     Returns:
@@ -68,13 +65,7 @@ def normalize(
 ) -> jax.Array:
     """Scales images to [0, 1], then to mean 0 and deviation 1 in each channel.
 
-    Args:
-      images_uint8: uint8 `[B, H, W, C]`.
-      mean: C channel means in units of [0, 1].
-      std: C channel deviations, likewise.
-
-    Returns:
-      float32 `[B, H, W, C]`: (x / 255 - mean) / std.
+    Of uint8 `[B, H, W, C]` to float32 (x / 255 - mean) / std, with C values of each.
 
     Raises:
       DataError: the images are not a uint8 batch, or mean or std has not C values in

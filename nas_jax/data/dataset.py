@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from nas_jax.data.copies import all_equal, first_of_equals, image_digests
 from nas_jax.data.labels import check_labels
 from nas_jax.errors import DataError
 
@@ -73,7 +72,10 @@ class Dataset:
     @functools.cached_property
     def distinct(self) -> np.ndarray:
         """Indices `[D]` of training images without copies, ascending."""
-        return first_of_equals(self.train_digests)
+        first: dict[bytes, int] = {}
+        for index, digest in enumerate(self.train_digests):
+            first.setdefault(digest, index)
+        return np.fromiter(first.values(), np.int64, len(first))
 
     @classmethod
     def from_arrays(
@@ -91,9 +93,6 @@ class Dataset:
         Args:
           x_train: uint8 `[N, H, W, C]`, or `[N, H, W]` for one channel.
           y_train: integers `[N]` or `[N, 1]`, classes 0 to K-1.
-          x_test: as `x_train`, images of the same shape.
-          y_test: as `y_train`.
-          class_names: K names in label order; the class numbers if None.
           where: what to call these arrays in an error, such as a file's name.
 
         Raises:
@@ -108,13 +107,10 @@ class Dataset:
                 f"x_test of shape {test_images.shape[1:]}. They must be equal: resize "
                 "or convert one of them."
             )
-        train_labels, test_labels = (
-            check_labels(labels, f"{where}: y_{part}", len(images), f"x_{part}")
-            for part, labels, images in (
-                ("train", y_train, train_images),
-                ("test", y_test, test_images),
-            )
-        )
+        count, what = len(train_images), f"{where}: y_train"
+        train_labels = check_labels(y_train, what, count, "x_train")
+        count, what = len(test_images), f"{where}: y_test"
+        test_labels = check_labels(y_test, what, count, "x_test")
         if class_names is None:
             num_classes, given_by = int(train_labels.max()) + 1, "labels of y_train"
         else:
@@ -127,16 +123,30 @@ class Dataset:
                 "apart may have been lost, such as an alpha channel."
             )
         names = range(num_classes) if class_names is None else class_names
-        mean, std = channel_statistics(train_images)
         return cls(
-            x_train=_read_only(train_images),
-            y_train=_read_only(train_labels.astype(np.int32)),
-            x_test=_read_only(test_images),
-            y_test=_read_only(test_labels.astype(np.int32)),
-            class_names=tuple(str(name) for name in names),
-            mean=mean,
-            std=std,
+            _read_only(train_images),
+            _read_only(train_labels.astype(np.int32)),
+            _read_only(test_images),
+            _read_only(test_labels.astype(np.int32)),
+            tuple(map(str, names)),
+            *channel_statistics(train_images),
         )
+
+
+def image_digests(images: np.ndarray) -> list[bytes]:
+    """A hash of each image `[N, H, W, C]`, of 128 bits; equal images have equal ones.
+
+    50,000 images of CIFAR-10 take 0.3 s.
+    """
+    return [
+        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+        for image in images
+    ]
+
+
+def all_equal(images: np.ndarray) -> bool:
+    """Whether there are several images `[N, H, W, C]`, each a copy of the first."""
+    return len(images) > 1 and all(np.array_equal(i, images[0]) for i in images[1:])
 
 
 def content_sha256(dataset: Dataset) -> str:
@@ -154,9 +164,6 @@ def channel_statistics(
     """Mean and standard deviation of each channel of uint8 images, in [0, 1] units.
 
     Sums are exact integers, so the result does not depend on the order of images.
-
-    Args:
-      images: uint8 `[N, H, W, C]`.
 
     Returns:
       Two tuples of C floats. The deviation of a constant channel is given as 1.
@@ -216,14 +223,10 @@ def _check_images(value: Any, what: str) -> np.ndarray:
 def _dtype_remedy(images: np.ndarray) -> str:
     if images.dtype.kind == "f" and images.size:
         low, high = float(images.min()), float(images.max())
+        remedy = "undo any normalisation and save the original bytes with x"
         if 0.0 <= low and high <= 1.0:
-            remedy = "save np.round(x * 255).astype(np.uint8)."
-        else:
-            remedy = (
-                "undo any normalisation and save the original bytes with "
-                "x.astype(np.uint8)."
-            )
-        return f"The values lie in [{low:g}, {high:g}]: {remedy}"
+            remedy = "save np.round(x * 255)"
+        return f"The values lie in [{low:g}, {high:g}]: {remedy}.astype(np.uint8)."
     if images.dtype.kind in "iu":
         return "If the values lie in 0 to 255, save x.astype(np.uint8)."
     return "Stack the images into one array: np.stack(list(x)).astype(np.uint8)."

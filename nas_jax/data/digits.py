@@ -16,10 +16,6 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Dataset:
     They are the test part of the UCI Optical Recognition of Handwritten Digits data.
     Values 0 to 16 are scaled to 0 to 255. The split is stratified.
 
-    Args:
-      test_fraction: share of the images to test on; 0.2 gives 360.
-      seed: seed of the split, an integer of at least 0.
-
     Raises:
       DataError: scikit-learn is not installed or an argument is out of range.
     """

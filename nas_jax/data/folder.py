@@ -11,8 +11,7 @@ import numpy as np
 from absl import logging
 from PIL import Image, ImageOps
 
-from nas_jax.data.copies import all_equal
-from nas_jax.data.dataset import Dataset
+from nas_jax.data.dataset import Dataset, all_equal
 from nas_jax.data.sources import register_source
 from nas_jax.data.split import stratified_split
 from nas_jax.errors import DataError
@@ -20,8 +19,6 @@ from nas_jax.paths import local_path
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
-_GRAY_MODES = ("1", "L", "LA")
-_ALPHA_MODES = ("LA", "PA", "RGBA")
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _LAYOUTS = (
     "Allowed are PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, or PATH/CLASS/*.png"
@@ -56,11 +53,8 @@ def load_folder(
     white, white ones. A log line counts such images.
 
     Args:
-      path: the folder; `~` stands for the home directory.
       image_size: resize every image to a square of this many pixels, without keeping
         its aspect ratio; 0 leaves the images as they are, equal in size already.
-      test_fraction: share of each class to test on, for the second layout.
-      seed: seed of that split, an integer of at least 0.
 
     Raises:
       DataError: the folder is missing or has another layout, an image is damaged,
@@ -108,7 +102,6 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _class_files(folder: Path, at_least: int) -> _ClassFiles:
-    """The image files of every class folder, by name of the class."""
     entries = _entries(folder)
     for entry in entries:
         if entry.suffix.lower() in _SUFFIXES and not entry.is_dir():
@@ -154,12 +147,13 @@ def _split_classes(
     labels = np.repeat(np.arange(len(classes)), [len(f) for f in classes.values()])
     _, test_indices = stratified_split(labels, test_fraction, seed)
     is_test = iter(np.isin(np.arange(len(labels)), test_indices))
-    train: _ClassFiles = {name: [] for name in classes}
-    test: _ClassFiles = {name: [] for name in classes}
+    parts: tuple[_ClassFiles, _ClassFiles] = ({}, {})
     for name, files in classes.items():
+        for part in parts:
+            part[name] = []
         for file in files:
-            (test if next(is_test) else train)[name].append(file)
-    return train, test
+            parts[next(is_test)][name].append(file)
+    return parts
 
 
 def _decode(
@@ -197,11 +191,9 @@ def _decode(
                 f"{_FLATTEN}."
             )
         logging.warning(
-            "%s: %s. The alpha channel is dropped, so the colours that are stored "
-            "under transparent pixels are read. If these mean nothing: %s",
-            root,
-            some,
-            _FLATTEN,
+            f"{root}: {some}. The alpha channel is dropped, so the colours that are "
+            "stored under transparent pixels are read. If these mean nothing: "
+            f"{_FLATTEN}"
         )
     return Dataset.from_arrays(*arrays, class_names=names, where=str(root))
 
@@ -217,7 +209,7 @@ def _is_grayscale(file: Path) -> bool:
                 f"{file} has more than 8 bits a channel (mode {image.mode}). Images "
                 "must have 8 bits a channel: convert it."
             )
-        return image.mode in _GRAY_MODES
+        return image.mode in ("1", "L", "LA")
 
 
 def _read_image(file: Path, is_gray: bool, image_size: int) -> tuple[np.ndarray, bool]:
@@ -235,7 +227,7 @@ def _read_image(file: Path, is_gray: bool, image_size: int) -> tuple[np.ndarray,
 
 
 def _is_transparent(image: Image.Image) -> bool:
-    if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
+    if image.mode not in ("LA", "PA", "RGBA") and "transparency" not in image.info:
         return False
     return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
 

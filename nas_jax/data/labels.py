@@ -16,12 +16,6 @@ def check_labels(
 ) -> np.ndarray:
     """Labels as `[N]` integers that are not negative, of integers `[N]` or `[N, 1]`.
 
-    Args:
-      value: what should be labels.
-      what: what to call them in an error.
-      num_images: how many there must be; None for any number.
-      images: what to call what they are of.
-
     Raises:
       DataError: they are of another type, shape or number, or one is negative.
     """

@@ -23,9 +23,6 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     `y_train` and `y_test`, integers `[N]` from 0 to K-1. An array `classes` of K
     strings is optional. Pickled arrays are never loaded.
 
-    Args:
-      path: the file; `~` stands for the home directory.
-
     Raises:
       DataError: the file is missing, damaged, lacks an array or holds a wrong one.
     """
@@ -97,8 +94,8 @@ def _class_names(classes: np.ndarray, file: Path) -> list[str]:
             "must be a list of K strings: save np.array(['cat', 'dog'])."
         )
     if classes.dtype.kind == "S":
-        return [name.decode("utf-8", "replace") for name in classes.tolist()]
-    return [str(name) for name in classes]
+        classes = np.char.decode(classes, "utf-8", "replace")
+    return classes.tolist()
 
 
 register_source(

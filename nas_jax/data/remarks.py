@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas_jax.data.copies import all_equal, image_digests
-from nas_jax.data.dataset import Dataset
+from nas_jax.data.dataset import Dataset, all_equal, image_digests
 
 
 def remarks(dataset: Dataset) -> list[str]:

@@ -11,22 +11,14 @@ from typing import Any
 from nas_jax.data.dataset import Dataset
 from nas_jax.errors import DataError
 
-OPTIONS = (
-    "path",
-    "name",
-    "image_size",
-    "test_fraction",
-    "seed",
-    "num_train",
-    "num_test",
-    "num_classes",
-    "channels",
-)
-"""What a source may be told: fields of a config's `data`."""
-
 # A path that is silently ignored would train on other data than the user thinks. The
 # others have defaults that are not empty, so whether they were given is not known.
 _NEVER_IGNORED = ("path", "name", "image_size")
+OPTIONS = (
+    *_NEVER_IGNORED,
+    *("test_fraction", "seed", "num_train", "num_test", "num_classes", "channels"),
+)
+"""What a source may be told: fields of a config's `data`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +26,6 @@ class Source:
     """Where images come from.
 
     Attributes:
-      name: what a config calls it.
       load: makes the data set; its parameters are named as in `OPTIONS`.
       title: what it is, in a few words, for help texts.
       needs: what some of these options must hold, in words, by their names.
@@ -66,11 +57,9 @@ def register_source(
     """Makes a source a value of `--config.data.source`.
 
     Args:
-      name: what a config calls it.
       load: makes the data set, best by `Dataset.from_arrays`, and raises DataError
         where it cannot. Its parameters say which of `OPTIONS` it uses, and it is given
         these by keyword.
-      title: what it is, in a few words.
       needs: options that may not be empty, with what they must hold in words, such as
         `{"path": "the path of an .npz file"}`.
 
@@ -94,7 +83,6 @@ def load(source: str, **options: Any) -> Dataset:
     """Loads a data set from one of `SOURCES`.
 
     Args:
-      source: its name.
       **options: those of `OPTIONS` that differ from the source's own defaults. One that
         the source does not use is passed over, but for a path, a name or a size.
 

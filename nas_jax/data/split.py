@@ -23,11 +23,6 @@ def stratified_split(
     The test set has ceil(test_fraction * N) examples, shared among the classes by
     largest remainder; then each class gets at least one example in either part.
 
-    Args:
-      labels: integers `[N]`, classes 0 to K-1.
-      test_fraction: between 0 and 1.
-      seed: an integer of at least 0.
-
     Returns:
       int32 indices of the training and of the test examples, each in rising order.
 
@@ -74,8 +69,7 @@ def bilevel_split(
       int32 indices for the weights and for the alphas. None is in both.
 
     Raises:
-      DataError: the fraction is out of range or leaves a part empty, or N is no
-        integer.
+      DataError: the fraction or N is out of range, or a part would be empty.
     """
     _check_fraction("train_fraction", train_fraction)
     if not isinstance(num_examples, int | np.integer):
@@ -109,10 +103,7 @@ def epoch_order(
     dropped; which examples those are changes with the epoch.
 
     Args:
-      seed: an integer of at least 0.
-      epoch: number of the epoch, from 0.
       indices: integers `[N]`, the examples to draw from, each once.
-      batch_size: B.
       stream: another stream gives an independent order of the same epoch.
 
     Returns:

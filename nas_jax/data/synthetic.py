@@ -29,12 +29,7 @@ def synthetic(
     added to every pixel. Classes are equally frequent, within one image.
 
     Args:
-      num_train: the number of training images, at least num_classes.
-      num_test: the number of test images, at least 1.
-      num_classes: the number of classes, at least 2.
       image_size: height and width; 0 stands for 32.
-      channels: the number of channels, at least 1.
-      seed: equal seeds and arguments give equal images; at least 0.
 
     Raises:
       DataError: an argument is out of range.

@@ -22,7 +22,6 @@ def load_tfds(name: str, path: str = "") -> Dataset:
 
     Args:
       name: the tfds name, such as "cifar10" or "cifar10:3.0.2".
-      path: folder that holds the prepared data sets; the default of tfds if "".
 
     Raises:
       DataError: tfds is not installed, or the data set is not prepared, cannot be
@@ -61,9 +60,8 @@ def load_tfds(name: str, path: str = "") -> Dataset:
             f"{what} has the splits {', '.join(splits) or 'none'}. It needs 'train' "
             "and one of 'test' and 'validation': choose another data set."
         )
-    if len(keys) != 2 or not all(key in features for key in keys):
-        class_names = None
-    else:
+    class_names = None
+    if len(keys) == 2 and all(key in features for key in keys):
         class_names = getattr(features[keys[1]], "names", None)
     if class_names is None:
         raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from nas_jax.errors import ConfigError, NasJaxError
 from nas_jax.memory.use import MemoryUse
@@ -43,9 +43,6 @@ class Candidate:
         mask: What the mask is called.
         kept: Share that the mask keeps of the operations that the search starts from.
         remat: What the backward pass computes again: none, op, wave or cell.
-        dtype: Arithmetic of the network.
-        batch_size: Images in a batch.
-        microbatches: Parts that a batch is computed in, one after the other.
     """
 
     mask: str
@@ -137,7 +134,8 @@ def find_fitting(
     def hopeless(candidate: Candidate) -> bool:
         size = estimate(candidate)
         return _LEAST_SHARE * size > budget or any(
-            _scaled(use, size / estimate(other)) > _MARGIN * budget
+            use.peak_bytes + use.temp_bytes * (size / estimate(other) - 1)
+            > _MARGIN * budget
             or (use.peak_bytes > budget and size >= estimate(other))
             for other, use in done.items()
             if other.remat == candidate.remat
@@ -146,11 +144,16 @@ def find_fitting(
     for candidate in candidates:
         if not hopeless(candidate) and fits(candidate):
             return Verdict(candidate, done[candidate])
-    for candidate in _smallest(candidates, estimate):
+    # Sorted, so that the least candidate of each kind is the one that stays.
+    least = {c.remat: c for c in reversed(sorted(candidates, key=estimate))}
+    if len(least) > 1:
+        # Keeping everything never needs less than computing some of it again.
+        least.pop("none", None)
+    for candidate in sorted(least.values(), key=estimate)[:2]:
         if fits(candidate):
             return Verdict(candidate, done[candidate])
-    least = min(done, key=lambda candidate: done[candidate].peak_bytes)
-    raise NothingFitsError(Verdict(least, done[least]), len(done))
+    smallest = min(done, key=lambda candidate: done[candidate].peak_bytes)
+    raise NothingFitsError(Verdict(smallest, done[smallest]), len(done))
 
 
 def recomputed_share(layers: int, first_wave: float, remat: str) -> float:
@@ -160,10 +163,7 @@ def recomputed_share(layers: int, first_wave: float, remat: str) -> float:
     with a quarter of the pixels and twice the channels. The largest wave holds the
     edges from a cell's inputs.
 
-    Args:
-        layers: Cells of the network.
-        first_wave: Share of a cell's edges that leave its inputs.
-        remat: What the backward pass computes again.
+    `layers` are its cells, `first_wave` the share of a cell's edges from its inputs.
     """
     if remat in ("none", "op"):  # One operation at a time is next to nothing.
         return 0.0
@@ -171,23 +171,3 @@ def recomputed_share(layers: int, first_wave: float, remat: str) -> float:
         0.5 ** ((i >= layers // 3) + (i >= 2 * layers // 3)) for i in range(layers)
     ]
     return 1 / sum(cells) * (first_wave if remat == "wave" else 1)
-
-
-def _scaled(use: MemoryUse, ratio: float) -> float:
-    """Peak of a step whose temporaries are larger or smaller by a ratio."""
-    return use.peak_bytes + use.temp_bytes * (ratio - 1)
-
-
-def _smallest(
-    candidates: Iterable[Candidate], estimate: Callable[[Candidate], float]
-) -> list[Candidate]:
-    """Of each of the two kinds of remat that keep least, the least candidate."""
-    least: dict[str, Candidate] = {}
-    for candidate in candidates:
-        best = least.setdefault(candidate.remat, candidate)
-        if estimate(candidate) < estimate(best):
-            least[candidate.remat] = candidate
-    if len(least) > 1:
-        # Keeping everything never needs less than computing some of it again.
-        least.pop("none", None)
-    return sorted(least.values(), key=estimate)[:2]

@@ -16,10 +16,7 @@ def residual_bytes(loss: Callable[..., Any], params: Any, *rest: Any) -> int:
     No bound of a compiled program: a compiler may recompute what is cheap, and needs
     room for gradients and for what a rematerialised part computes again.
 
-    Args:
-        loss: `loss(params, *rest)`, a scalar.
-        params: Parameters, or their shapes.
-        *rest: Further arguments, or their shapes. What is kept of them counts.
+    `loss(params, *rest)` is a scalar; shapes do for its arguments.
     """
     import jax
 

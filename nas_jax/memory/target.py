@@ -16,16 +16,9 @@ if TYPE_CHECKING:
     import jax
 
 # The smallest slice that the compiler knows, of which one chip is used.
-_TPU_TOPOLOGIES = {
-    "tpu-v5e": "v5e:2x2",
-    "tpu-v5p": "v5p:2x2x1",
-    "tpu-v6e": "v6e:2x2",
-}
+_TPU_TOPOLOGIES = {"tpu-v5e": "v5e:2x2", "tpu-v5p": "v5p:2x2x1", "tpu-v6e": "v6e:2x2"}
 _SUFFIX = ".textproto"
-_COMPILERS = {
-    "tpu": ("libtpu",),
-    "cuda": ("jax-cuda12-plugin", "jax-cuda12-pjrt"),
-}
+_COMPILERS = {"tpu": ("libtpu",), "cuda": ("jax-cuda12-plugin", "jax-cuda12-pjrt")}
 _NEEDED_FIELDS = (
     "gpu_device_info",
     "core_count",
@@ -61,10 +54,7 @@ def target_names() -> tuple[str, ...]:
 
 
 def find_target(name: str) -> Target:
-    """The target of a name, or of a file that holds a GPU's figures.
-
-    Args:
-        name: One of `target_names`, or a path of a `GpuTargetConfig` text.
+    """The target of one of `target_names`, or of a path of a `GpuTargetConfig` text.
 
     Raises:
         ConfigError: The name is unknown, or the file cannot be used.
@@ -91,22 +81,16 @@ def find_target(name: str) -> Target:
             f"cannot read the target file {name}: {error}; give a text file, or one "
             f"of {', '.join(target_names())}"
         ) from None
-    _check_config(text, name)
-    return Target(name, "cuda", config=text)
-
-
-def _check_config(text: str, name: str) -> None:
-    """Refuses what the compiler would stop at with a message of its own parser."""
-    text = re.sub(r"#.*", "", text)
-    missing = [
-        field for field in _NEEDED_FIELDS if not re.search(rf"\b{field}\b", text)
-    ]
-    if missing or text.count("{") != text.count("}"):
+    # The compiler's parser would stop at these with a message of its own.
+    bare = re.sub(r"#.*", "", text)
+    missing = [f for f in _NEEDED_FIELDS if not re.search(rf"\b{f}\b", bare)]
+    if missing or bare.count("{") != bare.count("}"):
         what = f"lacks {', '.join(missing)}" if missing else "has unequal braces"
         raise ConfigError(
             f"the target file {name} {what}; it must be a GpuTargetConfig text, such "
             "as nas_jax/memory/targets/h100.textproto"
         )
+    return Target(name, "cuda", config=text)
 
 
 def require_compiler(target: Target) -> None:
@@ -136,18 +120,15 @@ def child_environment(target: Target) -> dict[str, str]:
 
     The device of that process is the CPU; the target's compiler is loaded beside it.
     """
-    common = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    if target.platform == "cuda":
+    own = {
+        "cpu": {},
         # The CUDA libraries are for running a program, not for compiling one.
-        return {**common, "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"}
-    if target.platform == "tpu":
+        "cuda": {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"},
         # Neither asks the cloud what TPU this is, nor claims one that is there.
-        return {
-            **common,
-            "TPU_SKIP_MDS_QUERY": "1",
-            "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-        }
-    return common
+        "tpu": {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"},
+    }
+    common = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return common | own[target.platform]
 
 
 def target_sharding(target: Target) -> jax.sharding.Sharding:
@@ -159,16 +140,11 @@ def target_sharding(target: Target) -> jax.sharding.Sharding:
     from jax.experimental import topologies
 
     if target.platform == "cpu":
-        device = jax.devices("cpu")[0]
-    elif target.platform == "tpu":
-        device = topologies.get_topology_desc(
-            platform="tpu", topology_name=target.topology
-        ).devices[0]
+        devices = jax.devices("cpu")
     else:
-        device = topologies.get_topology_desc(
-            platform="cuda",
-            topology_name="",
-            topology="1x1x1",
-            target_config=target.config,
-        ).devices[0]
-    return jax.sharding.SingleDeviceSharding(device)
+        gpu = {"topology": "1x1x1", "target_config": target.config}
+        options = gpu if target.platform == "cuda" else {}
+        devices = topologies.get_topology_desc(
+            target.topology, target.platform, **options
+        ).devices
+    return jax.sharding.SingleDeviceSharding(devices[0])

@@ -37,10 +37,10 @@ class MemoryUse:
     def of(cls, compiled: jax.stages.Compiled) -> MemoryUse:
         """Read a compiled program's `memory_analysis`."""
         analysis: Any = compiled.memory_analysis()
-        temp = int(analysis.temp_size_in_bytes)
-        arguments = int(analysis.argument_size_in_bytes)
-        outputs = int(analysis.output_size_in_bytes)
-        alias = int(analysis.alias_size_in_bytes)
+        temp, arguments, outputs, alias = (
+            int(getattr(analysis, f"{kind}_size_in_bytes"))
+            for kind in ("temp", "argument", "output", "alias")
+        )
         # Not the analysis' own peak_memory_in_bytes: it leaves out most of the
         # temporaries on a CPU, counts on-chip memory on a TPU, and on a GPU is the
         # largest sum of live buffers, which is less than the block that holds them.

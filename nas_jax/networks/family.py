@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from nas_jax.errors import ConfigError, MaskError
-from nas_jax.networks.engines import Dtype, Remat
 from nas_jax.networks.engines.weights import ArchWeights, mixture_weights, zero_alphas
 from nas_jax.networks.layers import Norm
 from nas_jax.networks.ops import OPS
@@ -34,16 +34,12 @@ class Size(NamedTuple):
 
 
 class AnySupernet(Protocol):
-    """A Flax module of images, architecture weights and a key; see `Supernet`."""
+    """A Flax module of images, architecture weights and a key; see `MixedNetwork`."""
 
     mask: SpaceMask
 
     def apply(self, variables: Any, *args: Any, **kw: Any) -> Any:
         """Logits `[B, classes]`; with `method="observe"` an `Observed`."""
-        ...
-
-    def specs(self, depth: int, dtype: Any = jnp.float32) -> dict[str, Any]:
-        """Its parameters, for images of so many channels."""
         ...
 
 
@@ -56,106 +52,40 @@ class AnyNetwork(Protocol):
         """Logits `[B, classes]`."""
         ...
 
-    def specs(self, depth: int, dtype: Any = jnp.float32) -> dict[str, Any]:
-        """Its parameters and running statistics."""
-        ...
 
+@dataclasses.dataclass(frozen=True)
+class NetworkFamily:
+    """The networks of a kind of search spaces.
 
-class Scorable(Protocol):
-    """Networks of one set of weights that an argument, the codes, tells apart."""
+    All modules have a method `specs`, see `parameters`.
 
-    def init(self, key: jax.Array, image_shape: ImageShape) -> Params:
-        """Initial weights for images of a shape (height, width, channels)."""
-        ...
+    Attributes:
+        name: What `SearchSpace.family` says.
+        supernet: From a mask, a size, a number of classes, and by keyword `remat` and
+            `dtype`: the supernet of the operations that the mask keeps.
+        network: From a genotype, a size and a number of classes: the network that is
+            trained. Raises GenotypeError for an architecture that cannot be.
+        coded: From a space, a size and a number of classes: all networks of the space
+            as one module of images and codes, see `CodedDarts`.
+        check_space: Raises ConfigError where a space is not of this kind.
+        check_images: Raises ConfigError where height, width and a number of cells do
+            not fit each other.
+        usual_size: Size of the supernet that a search trains by default.
+        stages: Stages of equal cells, each of so many as a size says; 1 for none.
+        min_cells: Fewest cells of a size.
+        facts: What else is known of a genotype, such as its official index.
+    """
 
-    def logits(
-        self, params: Params, codes: Any, images: jax.Array, norm: Norm
-    ) -> jax.Array:
-        """Logits `[B, classes]` of images `[B, H, W, C]`."""
-        ...
-
-    def observe(
-        self,
-        params: Params,
-        codes: Any,
-        images: jax.Array,
-        norm: Norm,
-        gates: Sequence[jax.Array] | None = None,
-    ) -> Observed:
-        """The logits and all that proxies ask for."""
-        ...
-
-    def live(self, params: Params, codes: Any) -> Any:
-        """The tree of `params`, 1 for each layer that takes part, else 0."""
-        ...
-
-    def operations(self, codes: Any) -> Mapping[str, jax.Array]:
-        """How often each operation occurs, by name."""
-        ...
-
-    def unbuilt(self, codes: Any) -> jax.Array:
-        """Parameters of an architecture that are not in `params`, a scalar."""
-        ...
-
-
-class NetworkFamily(Protocol):
-    """The networks of a kind of search spaces."""
-
-    @property
-    def name(self) -> str:
-        """What `SearchSpace.family` says."""
-        ...
-
-    @property
-    def usual_size(self) -> Size:
-        """Size of the supernet that a search trains by default."""
-        ...
-
-    @property
-    def stages(self) -> int:
-        """Stages of equal cells, each of so many as a size says; 1 for none."""
-        ...
-
-    @property
-    def min_cells(self) -> int:
-        """Fewest cells of a size."""
-        ...
-
-    def check_space(self, space: SearchSpace) -> None:
-        """Raises ConfigError where a space is not of this kind."""
-        ...
-
-    def check_images(self, height: int, width: int, cells: int) -> None:
-        """Raises ConfigError where a network cannot halve images of a size."""
-        ...
-
-    def supernet(
-        self,
-        mask: SpaceMask,
-        size: Size,
-        num_classes: int,
-        *,
-        remat: Remat = "op",
-        dtype: Dtype = "float32",
-    ) -> Any:
-        """The supernet of the operations that a mask keeps, an `AnySupernet`."""
-        ...
-
-    def network(self, genotype: Genotype, size: Size, num_classes: int) -> Any:
-        """The network of an architecture, an `AnyNetwork`.
-
-        Raises:
-            GenotypeError: It cannot be trained.
-        """
-        ...
-
-    def coded(self, space: SearchSpace, size: Size, num_classes: int) -> Any:
-        """All networks of a space as one module of images and codes."""
-        ...
-
-    def facts(self, genotype: Genotype) -> dict[str, Any]:
-        """What else is known of an architecture, such as its official index."""
-        ...
+    name: str
+    supernet: Callable[..., Any]
+    network: Callable[[Genotype, Size, int], Any]
+    coded: Callable[[SearchSpace, Size, int], Any]
+    check_space: Callable[[SearchSpace], None]
+    check_images: Callable[[int, int, int], None]
+    usual_size: Size
+    stages: int = 1
+    min_cells: int = 1
+    facts: Callable[[Genotype], dict[str, Any]] = lambda genotype: {}
 
 
 FAMILIES: dict[str, NetworkFamily] = {}
@@ -226,21 +156,64 @@ def check_size(
     family.check_images(height, width, cells)
 
 
-class Candidates:
-    """All that a mask may keep, as networks of one supernet's weights: a `Scorable`.
+def count_alive(space: SearchSpace, live: Any) -> dict[str, jax.Array]:
+    """On how many edges of its cells each operation is alive, by name."""
+    counts: dict[str, jax.Array] = {}
+    for cell in space.cells:
+        for column, op in enumerate(cell.ops):
+            here = jnp.sum(jnp.asarray(live[cell.name])[:, column])
+            counts[op] = counts[op] + here if op in counts else here
+    return counts
+
+
+class Scorable:
+    """Networks of one set of weights that an argument, the codes, tells apart."""
+
+    def init(self, key: jax.Array, image_shape: ImageShape) -> Params:
+        """Initial weights for images of a shape (height, width, channels)."""
+        raise NotImplementedError
+
+    def logits(
+        self, params: Params, codes: Any, images: jax.Array, norm: Norm
+    ) -> jax.Array:
+        """Logits `[B, classes]` of images `[B, H, W, C]`."""
+        logits = self.observe(params, codes, images, norm).logits
+        assert logits is not None
+        return logits
+
+    def observe(
+        self,
+        params: Params,
+        codes: Any,
+        images: jax.Array,
+        norm: Norm,
+        gates: Sequence[jax.Array] | None = None,
+    ) -> Observed:
+        """The logits and all that proxies ask for."""
+        raise NotImplementedError
+
+    def live(self, params: Params, codes: Any) -> Any:
+        """The tree of `params`, 1 for each layer that takes part, else 0."""
+        raise NotImplementedError
+
+    def operations(self, codes: Any) -> dict[str, jax.Array]:
+        """How often each operation occurs, by name."""
+        raise NotImplementedError
+
+    def unbuilt(self, codes: Any) -> jax.Array:
+        """Parameters of an architecture that are not in `params`, a scalar."""
+        del codes
+        return jnp.zeros(())
+
+
+class Candidates(Scorable):
+    """All that a mask may keep, as networks of one supernet's weights.
 
     The codes are 0/1 arrays `[edges, operations]` by cell name. All live operations of
     an edge weigh the same, as at the start of a search.
     """
 
     def __init__(self, mask: SpaceMask, size: Size, num_classes: int) -> None:
-        """The supernet of a mask.
-
-        Args:
-            mask: Operations to build: all that a candidate may have.
-            size: The supernet's.
-            num_classes: Number of logits.
-        """
         build = family_of(mask.space).supernet
         # Recomputing each operation is the smallest program; what happens in it can
         # be told where nothing is computed again.
@@ -255,10 +228,8 @@ class Candidates:
         self, params: Params, codes: Any, images: jax.Array, norm: Norm
     ) -> jax.Array:
         """Logits `[B, classes]`."""
-        network = self._network.clone(norm=norm)
-        logits: jax.Array = network.apply(
-            {"params": params}, images, self._weights(codes)
-        )
+        network, weights = self._network.clone(norm=norm), self._weights(codes)
+        logits: jax.Array = network.apply({"params": params}, images, weights)
         return logits
 
     def observe(
@@ -282,31 +253,22 @@ class Candidates:
 
     def operations(self, codes: Any) -> dict[str, jax.Array]:
         """On how many edges of the space's cells each operation is alive."""
-        counts: dict[str, jax.Array] = {}
-        for cell in self._network.mask.space.cells:
-            for column, op in enumerate(cell.ops):
-                here = jnp.sum(jnp.asarray(codes[cell.name])[:, column])
-                counts[op] = counts[op] + here if op in counts else here
-        return counts
-
-    def unbuilt(self, codes: Any) -> jax.Array:
-        """A supernet has all of its parameters."""
-        return jnp.zeros(())
+        return count_alive(self._network.mask.space, codes)
 
     def _weights(self, codes: Any) -> ArchWeights:
         return mixture_weights(zero_alphas(self._network.mask.space), codes)
 
 
-class Architectures:
-    """All architectures of a space, as networks of shared weights: a `Scorable`.
+class Architectures(Scorable):
+    """All architectures of a space, as networks of shared weights.
 
     Attributes:
         space: The search space.
-        encode: From genotypes to codes, arrays `[N, ...]` by name.
+        encode: From genotypes to codes, arrays `[N, ...]` by name; GenotypeError for
+            those of another space.
     """
 
     def __init__(self, space: SearchSpace, size: Size, num_classes: int) -> None:
-        """The networks of a space; `encode` raises GenotypeError for what is not."""
         self.space = space
         self._network = family_of(space).coded(space, size, num_classes)
         self.encode: Callable[[Sequence[Genotype]], dict[str, Any]] = (
@@ -316,14 +278,6 @@ class Architectures:
     def init(self, key: jax.Array, image_shape: ImageShape) -> Params:
         """Initial weights of every operation of every gene."""
         return _init(self._network, key, image_shape)
-
-    def logits(
-        self, params: Params, codes: Any, images: jax.Array, norm: Norm
-    ) -> jax.Array:
-        """Logits `[B, classes]`."""
-        logits = self.observe(params, codes, images, norm).logits
-        assert logits is not None
-        return logits
 
     def observe(
         self,

@@ -17,13 +17,7 @@ from nas_jax.oneshot.hypergradient import exact, finite_difference, first_order
 from nas_jax.oneshot.objective import Objective
 from nas_jax.oneshot.registry import ALGORITHMS, get_algorithm, register_algorithm
 from nas_jax.oneshot.relaxation import Relaxation, deterministic, softmax
-from nas_jax.oneshot.search import (
-    SearchResult,
-    SearchStep,
-    abstract_state,
-    lower_step,
-    search,
-)
+from nas_jax.oneshot.search import SearchResult, abstract_state, lower_step, search
 
 __all__ = [
     "ALGORITHMS",
@@ -34,7 +28,6 @@ __all__ = [
     "Relaxation",
     "SearchResult",
     "SearchState",
-    "SearchStep",
     "abstract_state",
     "darts",
     "darts_second_order",

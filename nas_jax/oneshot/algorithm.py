@@ -12,6 +12,7 @@ Parts and where they are put:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -25,7 +26,7 @@ from nas_jax.errors import ConfigError, GenotypeError
 from nas_jax.networks import AnySupernet, abstract_variables, init_variables
 from nas_jax.oneshot.hypergradient import Hypergradient, first_order
 from nas_jax.oneshot.objective import WEIGHTS, Batch, Objective, Value
-from nas_jax.oneshot.relaxation import Relaxation, Weights, softmax
+from nas_jax.oneshot.relaxation import Relaxation, softmax
 from nas_jax.spaces import Genotype, SpaceMask, discretise
 from nas_jax.training.losses import loss_and_accuracy
 from nas_jax.training.mesh import check_mesh
@@ -37,11 +38,8 @@ class SearchState(NamedTuple):
     """All that a search carries from step to step; a pytree.
 
     Attributes:
-        params: Weights of the supernet.
-        alphas: Architecture parameters, in the form that the relaxation gives them:
-            `[edges, operations]` by cell name for a softmax.
-        weight_state: State of the weights' optimiser.
-        alpha_state: State of the alphas' optimiser.
+        alphas: In the form that the relaxation gives them: `[edges, operations]` by
+            cell name for a softmax.
         step: Number of finished steps, int32.
     """
 
@@ -59,11 +57,7 @@ class OneShotAlgorithm(Protocol):
         """The state before the first step."""
 
     def step(
-        self,
-        state: SearchState,
-        train_batch: Batch,
-        valid_batch: Batch,
-        key: jax.Array,
+        self, state: SearchState, train_batch: Batch, valid_batch: Batch, key: jax.Array
     ) -> tuple[SearchState, Metrics]:
         """One pure, jittable step; the key draws whatever it draws."""
 
@@ -100,18 +94,16 @@ class OneShotSearch:
         microbatches: int = 1,
         learning_rate: Callable[[int], Any] = lambda step: math.nan,
     ) -> None:
-        """Nothing is traced yet.
+        """Puts parts together; nothing is traced yet.
 
         Args:
             network: The supernet.
-            weight_optimiser: Any optax transformation; those of DARTS are in
-                `nas_jax.training`.
+            weight_optimiser: Any optax transformation; `nas_jax.training` has DARTS'.
             alpha_optimiser: The same for the alphas.
             relaxation: How alphas become weights.
             hypergradient: How alphas see the weights.
             select: `(mask, expected weights) -> genotype`.
-            microbatches: Parts of a batch that are computed one after another; they
-                must divide it, else `step` raises ConfigError. See `Objective`.
+            microbatches: Parts of a batch, see `Objective`; they must divide it.
             learning_rate: Of the weights by the step, for the log.
 
         Raises:
@@ -122,7 +114,16 @@ class OneShotSearch:
         self._relaxation, self._hypergradient = relaxation, hypergradient
         self._select, self._microbatches = select, microbatches
         self._live = network.mask.arrays()
-        self._check_parts()
+        # Parts that would not fit at the end of the search are refused now.
+        alphas = relaxation.init(network.mask.space, jax.random.key(0))
+        weights = relaxation.expected(alphas, self._live)
+        try:
+            select(network.mask, jax.tree.map(np.asarray, weights))
+        except GenotypeError as error:
+            raise ConfigError(
+                "these parts of a search do not fit: what its relaxation expects is "
+                f"refused by its select: {error}"
+            ) from error
 
     def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> SearchState:
         """Fresh weights and alphas for images of a shape (height, width, channels)."""
@@ -140,11 +141,7 @@ class OneShotSearch:
         )
 
     def step(
-        self,
-        state: SearchState,
-        train_batch: Batch,
-        valid_batch: Batch,
-        key: jax.Array,
+        self, state: SearchState, train_batch: Batch, valid_batch: Batch, key: jax.Array
     ) -> tuple[SearchState, Metrics]:
         """One step on two batches of float images `[B, H, W, C]` and labels `[B]`.
 
@@ -190,7 +187,7 @@ class OneShotSearch:
 
     def loss(self, state: SearchState, batch: Batch, key: jax.Array) -> Value:
         """Loss and accuracy of a batch at the present weights and alphas."""
-        return self._loss(state.params, state.alphas, batch, key, state.step)
+        return self._loss(key, state.step, state.params, state.alphas, batch)
 
     def probabilities(self, state: SearchState) -> dict[str, np.ndarray]:
         """Expected weights `[edges, operations]`; 0 for pruned ones."""
@@ -202,49 +199,16 @@ class OneShotSearch:
         return self._select(self.network.mask, self.probabilities(state))
 
     def _objective(self, batch: Batch, key: jax.Array, step: jax.Array) -> Objective:
-        return Objective(
-            lambda params, alphas, batch, part: self._loss(
-                params, alphas, batch, key, step, part
-            ),
-            batch,
-            self._microbatches,
-        )
+        loss = functools.partial(self._loss, key, step)
+        return Objective(loss, batch, self._microbatches)
 
     def _loss(
-        self,
-        params: Any,
-        alphas: Any,
-        batch: Batch,
-        key: jax.Array,
-        step: jax.Array,
-        part: Any = 0,
+        self, key: Any, step: Any, params: Any, alphas: Any, batch: Batch, part: Any = 0
     ) -> Value:
         images, labels = batch
         # All parts of a batch see one draw of the architecture, each its own noise.
         mixture_key, network_key = jax.random.split(key)
         weights = self._relaxation.sample(alphas, self._live, mixture_key, step)
         network_key = jax.random.fold_in(network_key, part)
-        found = logits(self.network, params, images, weights, network_key)
-        return loss_and_accuracy(found, labels)
-
-    def _check_parts(self) -> None:
-        """Refuses parts that would not fit at the end of the search."""
-        space = self.network.mask.space
-        alphas = self._relaxation.init(space, jax.random.key(0))
-        weights = self._relaxation.expected(alphas, self._live)
-        try:
-            self._select(self.network.mask, jax.tree.map(np.asarray, weights))
-        except GenotypeError as error:
-            raise ConfigError(
-                "these parts of a search do not fit: what its relaxation expects is "
-                f"refused by its select: {error}"
-            ) from error
-
-
-def logits(
-    network: AnySupernet, params: Any, images: jax.Array, weights: Weights, key: Any
-) -> jax.Array:
-    """Logits `[B, classes]` of a supernet; the key is for operations that draw."""
-    found: Any = network.apply({"params": params}, images, weights, key)
-    assert isinstance(found, jax.Array)
-    return found
+        logits = self.network.apply({"params": params}, images, weights, network_key)
+        return loss_and_accuracy(logits, labels)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nas_jax.spaces import CellSpec, SpaceMask
+from nas_jax.spaces import SpaceMask
 
 Weights = Mapping[str, np.ndarray]
 """Weight of each operation `[edges, operations]` by cell name, 0 where pruned."""
@@ -65,9 +66,8 @@ def decision(mask: SpaceMask, history: Sequence[tuple[int, Weights]]) -> Decisio
 
     Args:
         mask: The operations that were searched.
-        history: `(step, weights)` in the order of the steps: before the first step,
-            after the last, and in between the more the better. With nothing in
-            between, all movement counts as chance.
+        history: `(step, weights)` before the first step, after the last, and in between
+            the more the better: with nothing there all movement counts as chance.
 
     Raises:
         ValueError: Less than two entries, or steps that do not grow.
@@ -89,8 +89,8 @@ def decision(mask: SpaceMask, history: Sequence[tuple[int, Weights]]) -> Decisio
         moved=_deviation(rows[-1] - rows[0], free),
         noise=noise,
         walk=walk,
-        largest=_mean([float(edge.max()) for edge in searched]),
-        even=_mean([1 / len(edge) for edge in searched]),
+        largest=statistics.fmean([edge.max() for edge in searched] or [1.0]),
+        even=statistics.fmean([1 / len(edge) for edge in searched] or [1.0]),
     )
 
 
@@ -138,32 +138,24 @@ def gaps(mask: SpaceMask, weights: Weights) -> list[float]:
     have neither are left out, and so is an edge with one operation: its weight is 1,
     and no alpha changes that.
     """
-    return [
-        gap
-        for spec in mask.space.cells
-        for node in spec.nodes
-        for gap in _node_gaps(mask, spec, node, weights)
-    ]
-
-
-def _node_gaps(
-    mask: SpaceMask, spec: CellSpec, node: int, weights: Weights
-) -> list[float]:
-    edges = []
-    for edge in spec.incoming(node):
-        kept = mask.edge(spec.name, edge)
-        options = [spec.ops.index(op) for op in kept if op in spec.selectable]
-        if options:
-            logs = _log(np.asarray(weights[spec.name], np.float64)[edge, options])
-            edges.append((sorted(logs.tolist(), reverse=True), len(kept) > 1))
-    edges.sort(reverse=True)
-    keep = len(edges) if spec.keeps_all_edges else spec.num_selected(node)
-    rivals = [logs[0] for logs, _ in edges[keep : keep + 1]]
-    return [
-        logs[0] - max([*logs[1:2], *rivals])
-        for logs, searched in edges[:keep]
-        if searched and (len(logs) > 1 or rivals)
-    ]
+    found: list[float] = []
+    for spec, node in [(c, node) for c in mask.space.cells for node in c.nodes]:
+        edges = []
+        for edge in spec.incoming(node):
+            kept = mask.edge(spec.name, edge)
+            options = [spec.ops.index(op) for op in kept if op in spec.selectable]
+            if options:
+                logs = _log(np.asarray(weights[spec.name], np.float64)[edge, options])
+                edges.append((sorted(logs.tolist(), reverse=True), len(kept) > 1))
+        edges.sort(reverse=True)
+        keep = len(edges) if spec.keeps_all_edges else spec.num_selected(node)
+        rivals = [logs[0] for logs, _ in edges[keep : keep + 1]]
+        found += [
+            logs[0] - max([*logs[1:2], *rivals])
+            for logs, searched in edges[:keep]
+            if searched and (len(logs) > 1 or rivals)
+        ]
+    return found
 
 
 def _edges(mask: SpaceMask, weights: Weights) -> list[np.ndarray]:
@@ -182,7 +174,3 @@ def _log(weights: np.ndarray) -> np.ndarray:
 
 def _deviation(values: np.ndarray, free: int) -> float:
     return math.sqrt(float((values**2).sum()) / free) if free else 0.0
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 1.0

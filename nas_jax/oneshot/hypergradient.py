@@ -8,7 +8,7 @@ weights in their place, or the weights after one virtual step w'(a) on the train
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,48 +16,28 @@ import optax
 
 from nas_jax.oneshot.objective import ALPHAS, WEIGHTS, Objective, Value
 
+Ahead = Callable[[Any], Any]
+"""The weights after a step of their optimiser on a gradient."""
 
-class Hypergradient(Protocol):
-    """How the alphas see the weights."""
+Found = tuple[Value, Any]
+"""Loss and accuracy on the validation batch, and the gradient by the alphas."""
 
-    def __call__(
-        self,
-        valid: Objective,
-        train: Objective,
-        ahead: Callable[[Any], Any],
-        params: Any,
-        alphas: Any,
-    ) -> tuple[Value, Any]:
-        """Loss and accuracy on the validation batch, and the gradient by the alphas.
-
-        Args:
-            valid: The loss that the alphas shall lessen.
-            train: The loss that the weights lessen.
-            ahead: The weights after a step of their optimiser on a gradient.
-            params: The present weights.
-            alphas: The present alphas.
-        """
+Hypergradient = Callable[[Objective, Objective, Ahead, Any, Any], Found]
+"""`(valid, train, ahead, params, alphas) -> found`: the alphas shall lessen `valid`,
+the weights lessen `train`."""
 
 
 def first_order(
-    valid: Objective,
-    train: Objective,
-    ahead: Callable[[Any], Any],
-    params: Any,
-    alphas: Any,
-) -> tuple[Value, Any]:
+    valid: Objective, train: Objective, ahead: Ahead, params: Any, alphas: Any
+) -> Found:
     """As if the weights did not depend on the alphas: xi = 0."""
     del train, ahead
     return valid.gradient(ALPHAS, params, alphas)
 
 
 def finite_difference(
-    valid: Objective,
-    train: Objective,
-    ahead: Callable[[Any], Any],
-    params: Any,
-    alphas: Any,
-) -> tuple[Value, Any]:
+    valid: Objective, train: Objective, ahead: Ahead, params: Any, alphas: Any
+) -> Found:
     """DARTS' second order (eq. 7 and 8, with eps = 0.01 / |v|; cnn/architect.py).
 
     The virtual step is the optimiser's own, momentum, decay and clipping included;
@@ -83,12 +63,8 @@ def finite_difference(
 
 
 def exact(
-    valid: Objective,
-    train: Objective,
-    ahead: Callable[[Any], Any],
-    params: Any,
-    alphas: Any,
-) -> tuple[Value, Any]:
+    valid: Objective, train: Objective, ahead: Ahead, params: Any, alphas: Any
+) -> Found:
     """Eq. 7 differentiated through the virtual step, without eq. 8's difference."""
     new, pull = jax.vjp(
         lambda alphas: ahead(train.gradient(WEIGHTS, params, alphas)[1]), alphas

@@ -33,14 +33,7 @@ OPTIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class RegisteredAlgorithm:
-    """An algorithm that a config can name.
-
-    Attributes:
-        name: What a config calls it.
-        make: Composes it.
-        title: What it is, in a few words.
-        reference: Who published it.
-    """
+    """An algorithm that a config can name; see `register_algorithm`."""
 
     name: str
     make: Callable[..., OneShotAlgorithm]

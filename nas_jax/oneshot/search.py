@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,10 +11,10 @@ import numpy as np
 
 from nas_jax.data import bilevel_epoch_order
 from nas_jax.data.split import check_indices
-from nas_jax.memory import MemoryUse
-from nas_jax.oneshot.algorithm import OneShotAlgorithm, SearchState
+from nas_jax.oneshot.algorithm import Metrics, OneShotAlgorithm, SearchState
 from nas_jax.spaces import Genotype
 from nas_jax.training.batches import Augment, DeviceImages
+from nas_jax.training.loop import OnStep, run_epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,45 +22,14 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-        genotype: The discretised architecture.
         probabilities: Weight of each operation `[edges, operations]` by cell name.
-        state: The final state.
-        initial: The same weights before the first step, also of a resumed search.
+        initial: The same before the first step, also of a resumed search.
     """
 
     genotype: Genotype
     probabilities: dict[str, np.ndarray]
     state: SearchState
     initial: dict[str, np.ndarray]
-
-
-class SearchStep:
-    """One compiled search step: gather, augment, update; the state is donated.
-
-    Attributes:
-        memory: Memory of the compiled program.
-    """
-
-    def __init__(
-        self,
-        algorithm: OneShotAlgorithm,
-        data: DeviceImages,
-        augment: Augment,
-        batch_size: int,
-        image_shape: tuple[int, int, int],
-    ) -> None:
-        """Trace and compile; nothing is allocated for it.
-
-        The arguments are those of `lower_step`.
-        """
-        lowered = lower_step(algorithm, data, augment, batch_size, image_shape)
-        self._compiled = lowered.compile()
-        self.memory = MemoryUse.of(self._compiled)
-
-    def __call__(self, *args: Any) -> tuple[SearchState, dict[str, jax.Array]]:
-        """`(state, data, train index, valid index, key) -> (state, metrics)`."""
-        result: tuple[SearchState, dict[str, jax.Array]] = self._compiled(*args)
-        return result
 
 
 def lower_step(
@@ -73,6 +42,9 @@ def lower_step(
 ) -> jax.stages.Lowered:
     """The search step, traced from shapes alone and ready to compile.
 
+    `(state, data, train index, valid index, key) -> (state, metrics)`: it gathers,
+    augments and updates; the state is donated.
+
     Args:
         algorithm: The one-shot algorithm.
         data: All training images, or their shapes.
@@ -84,12 +56,8 @@ def lower_step(
     """
 
     def step(
-        state: SearchState,
-        data: DeviceImages,
-        train: jax.Array,
-        valid: jax.Array,
-        key: jax.Array,
-    ) -> tuple[SearchState, dict[str, jax.Array]]:
+        state: SearchState, data: DeviceImages, train: Any, valid: Any, key: Any
+    ) -> tuple[SearchState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         keys = jax.random.split(key)
         return algorithm.step(
@@ -128,16 +96,16 @@ def search(
     epochs: int,
     batch_size: int,
     seed: int,
-    compiled: SearchStep | None = None,
+    compiled: jax.stages.Compiled | None = None,
     state: SearchState | None = None,
-    on_step: Callable[[int, Mapping[str, jax.Array], SearchState], Any] | None = None,
+    on_step: OnStep | None = None,
     on_epoch: Callable[[int, SearchState], Any] | None = None,
 ) -> SearchResult:
     """Run a one-shot search; the same arguments give the same result.
 
     Args:
         algorithm: The one-shot algorithm.
-        data: All training images, on the device.
+        data: All training images.
         weight_indices: Examples that train the weights.
         alpha_indices: Examples that train the alphas.
         augment: Applied to every batch.
@@ -145,10 +113,9 @@ def search(
         epochs: Passes over the examples of the weights.
         batch_size: Images in a batch, for weights and for alphas alike.
         seed: Draws initial values, orders and augmentation.
-        compiled: The step, where it has been compiled already.
+        compiled: What `lower_step` compiles to, where that has been done already.
         state: Where to go on from, after any step. None starts anew.
-        on_step: Called after each step with its number from 1, metrics and state. The
-            next step takes over the state's memory: copy what must outlive the call.
+        on_step: Called after each step.
         on_epoch: Called after each epoch with the number of finished epochs.
 
     Raises:
@@ -163,22 +130,19 @@ def search(
     state = start if state is None else state
     del start  # So that a resumed search does not hold two states.
     if compiled is None:
-        compiled = SearchStep(algorithm, data, augment, batch_size, image_shape)
-    done = int(state.step)
-    per_epoch = len(weight_indices) // batch_size
-    for epoch in range(done // max(per_epoch, 1), epochs):
-        orders = bilevel_epoch_order(
+        lowered = lower_step(algorithm, data, augment, batch_size, image_shape)
+        compiled = lowered.compile()
+    state = run_epochs(
+        lambda state, train, valid: compiled(state, data, train, valid, step_key),
+        state,
+        lambda epoch: bilevel_epoch_order(
             seed, epoch, weight_indices, alpha_indices, batch_size
-        )
-        # A run that was stopped inside an epoch goes on at the next batch.
-        rest = slice(done - epoch * per_epoch, None)
-        for train, valid in zip(*(order[rest] for order in orders), strict=True):
-            state, metrics = compiled(state, data, train, valid, step_key)
-            done += 1
-            if on_step is not None:
-                on_step(done, metrics, state)
-        if on_epoch is not None:
-            on_epoch(epoch + 1, state)
+        ),
+        per_epoch=len(weight_indices) // batch_size,
+        epochs=epochs,
+        on_step=on_step,
+        on_epoch=on_epoch,
+    )
     return SearchResult(
         algorithm.genotype(state),
         algorithm.probabilities(state),

@@ -14,7 +14,7 @@ from nas_jax.proxies.proxy import registered, require
 
 
 def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
-    """Number of ReLUs on which two images agree, for each pair of images.
+    """Number of ReLUs on which two images agree, `[B, B]` float32 or wider.
 
         K = sum_k counts_k (x x^T + (1 - x)(1 - x)^T),  x = 1[input > 0]
 
@@ -23,9 +23,6 @@ def hamming_kernel(inputs: jax.Array, counts: jax.Array) -> jax.Array:
     Args:
         inputs: `[K, B, ...]`, what K stacked ReLUs receive.
         counts: `[K]`, how many ReLUs receive it.
-
-    Returns:
-        `[B, B]` float32, or float64 for float64 inputs.
 
     Raises:
         ConfigError: There is not one count for each stacked ReLU.
@@ -74,9 +71,8 @@ def nwot(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     a ReLU. The public codes say minus infinity too, or what rounding leaves of it.
 
     Raises:
-        ConfigError: If the network cannot tell what its ReLUs receive, or has none.
+        ConfigError: If the network has no ReLUs.
     """
-    del key
     pairs = require("nwot", "relu_inputs", network.observed(batch).relu_inputs)
     if not pairs:
         raise ConfigError(

@@ -3,11 +3,14 @@
 All take the scores of N architectures by proxy name and return `[N]` float64 where
 higher is better, whatever the proxies' directions. An architecture that any of them
 failed on has no combined score: it is NaN, and the others are ranked without it.
+
+All raise ConfigError on an unknown proxy, none at all, or columns that are not `[N]` or
+differ in length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,14 +27,10 @@ def rank_sum(scores: Scores) -> np.ndarray:
 
     Chen et al. 2021 (TE-NAS, arXiv 2102.11535), section 3.2, where lower ranks are
     better.
-
-    Raises:
-        ConfigError: On an unknown proxy, none at all, or columns that are not `[N]` or
-            differ in length.
     """
-    values, complete = _oriented(scores)
-    ranks = [average_ranks(column) for column in values[complete].T]
-    return _spread(np.sum(ranks, axis=0), complete)
+    return _combined(
+        scores, lambda kept: np.sum([average_ranks(c) for c in kept.T], axis=0)
+    )
 
 
 def z_score_sum(scores: Scores) -> np.ndarray:
@@ -40,18 +39,15 @@ def z_score_sum(scores: Scores) -> np.ndarray:
     A proxy that scores all the same adds 0. Standard scores, so that no proxy outweighs
     another by its units (the concern of Abdelfattah et al. 2021, arXiv 2101.08134, who
     vote instead).
-
-    Raises:
-        ConfigError: On an unknown proxy, none at all, or columns that are not `[N]` or
-            differ in length.
     """
-    values, complete = _oriented(scores)
-    kept = values[complete]
-    if not len(kept):
-        return _spread(np.zeros(0), complete)
-    deviation = kept.std(axis=0)
-    scale = np.where(deviation > 0, deviation, 1)
-    return _spread(((kept - kept.mean(axis=0)) / scale).sum(axis=1), complete)
+
+    def rule(kept: np.ndarray) -> np.ndarray:
+        deviation = kept.std(axis=0)
+        scale = np.where(deviation > 0, deviation, 1)
+        total: np.ndarray = ((kept - kept.mean(axis=0)) / scale).sum(axis=1)
+        return total
+
+    return _combined(scores, rule)
 
 
 def majority_vote(scores: Scores) -> np.ndarray:
@@ -59,23 +55,21 @@ def majority_vote(scores: Scores) -> np.ndarray:
 
     Of two architectures the one that more proxies prefer wins. Abdelfattah et al. 2021
     (arXiv 2101.08134), vote of synflow, jacob_cov and snip.
-
-    Raises:
-        ConfigError: On an unknown proxy, none at all, or columns that are not `[N]` or
-            differ in length.
     """
-    values, complete = _oriented(scores)
-    kept = values[complete]
-    wins = np.zeros(len(kept))
-    # Row by row: all pairs of a space of 15,625 architectures at once are too many.
-    for i, row in enumerate(kept):
-        lead = np.sum(row > kept, axis=1) - np.sum(row < kept, axis=1)
-        wins[i] = np.sum(lead > 0) + (np.sum(lead == 0) - 1) / 2
-    return _spread(wins, complete)
+
+    def rule(kept: np.ndarray) -> np.ndarray:
+        wins = np.zeros(len(kept))
+        # Row by row: all pairs of a space of 15,625 architectures are too many.
+        for i, row in enumerate(kept):
+            lead = np.sum(row > kept, axis=1) - np.sum(row < kept, axis=1)
+            wins[i] = np.sum(lead > 0) + (np.sum(lead == 0) - 1) / 2
+        return wins
+
+    return _combined(scores, rule)
 
 
-def _oriented(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
-    """Scores `[N, proxies]`, higher is better, and where all of a row are finite."""
+def _combined(scores: Scores, rule: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A rule of `[N, proxies]`, higher is better, for rows that are all finite."""
     if not scores:
         raise ConfigError("no proxies to combine; give the scores of at least one")
     signs = [1.0 if get_proxy(name).higher_is_better else -1.0 for name in scores]
@@ -93,10 +87,8 @@ def _oriented(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
             "one score for each, NaN where it failed"
         )
     values = np.stack(columns, axis=1) * signs
-    return values, np.asarray(np.isfinite(values).all(axis=1))
-
-
-def _spread(combined: np.ndarray, complete: np.ndarray) -> np.ndarray:
-    result = np.full(len(complete), np.nan)
-    result[complete] = combined
-    return result
+    complete = np.isfinite(values).all(axis=1)
+    combined = np.full(len(values), np.nan)
+    if complete.any():
+        combined[complete] = rule(values[complete])
+    return combined

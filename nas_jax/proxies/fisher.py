@@ -18,9 +18,6 @@ def fisher_of_gates(gates: list[Gate], gradients: list[jax.Array]) -> jax.Array:
     Args:
         gates: The layers.
         gradients: `[K, B, C]` for each, of the batch's mean loss.
-
-    Returns:
-        A scalar.
     """
     total = jnp.zeros(())
     for gate, gradient in zip(gates, gradients, strict=True):
@@ -50,11 +47,7 @@ def fisher(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     the score by B^2. Scores of other batch sizes do not compare.
 
     sum_hw a dL/da is the derivative of the loss by a gate that multiplies the channel.
-
-    Raises:
-        ConfigError: If the network cannot gate its channels.
     """
-    del key
     run = functools.partial(network.tell, network.params, batch.images)
     channels = require("fisher", "channels", jax.eval_shape(run).channels)
     ones = [jnp.ones(gate.values.shape, gate.values.dtype) for gate in channels]

@@ -50,9 +50,8 @@ def grad_norm(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
 
     Abdelfattah et al. 2021 (arXiv 2101.08134), section 3.1.
     """
-    del key
     gradient = loss_gradient(network, batch)
-    return sum_over_weights(jnp.square, jnp.sqrt, network.live, gradient)
+    return sum_over_weights(jnp.square, network.live, gradient, per_layer=jnp.sqrt)
 
 
 @registered(
@@ -66,10 +65,9 @@ def snip(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     Lee et al. 2019 (arXiv 1810.02340), equation 4, summed as in Abdelfattah et al.
     2021 (arXiv 2101.08134), equation 1.
     """
-    del key
     gradient = loss_gradient(network, batch)
     return sum_over_weights(
-        lambda w, g: jnp.abs(w * g), lambda s: s, network.live, network.params, gradient
+        lambda w, g: jnp.abs(w * g), network.live, network.params, gradient
     )
 
 
@@ -88,20 +86,14 @@ def plain(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     Relevance is high where this is low, and its published correlations with accuracy
     are negative, so lower is better.
     """
-    del key
     gradient = loss_gradient(network, batch)
-    return sum_over_weights(
-        lambda w, g: w * g, lambda s: s, network.live, network.params, gradient
-    )
+    return sum_over_weights(lambda w, g: w * g, network.live, network.params, gradient)
 
 
 @registered(
     title="GraSP",
-    cost="3 forward and backward passes",
-    needs_labels=True,
-    needs_gradient=True,
     reference="arXiv 2002.07376, S(-theta); arXiv 2101.08134, equation 1",
-    intermediate="loss_gradient",
+    **_LOSS | {"cost": "3 forward and backward passes"},
 )
 def grasp(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """sum -W * (H g) over all weights, with the gradient g and the Hessian H.
@@ -115,7 +107,6 @@ def grasp(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     passes, since a network with derivatives of its own (`jax.custom_vjp`), as the
     supernets here have, has no forward-mode derivative.
     """
-    del key
     fixed = only_kernels(network.live, loss_gradient(network, batch))
 
     def along_gradient(params: Params) -> jax.Array:
@@ -125,5 +116,5 @@ def grasp(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
 
     product = jax.grad(along_gradient)(network.params)
     return sum_over_weights(
-        lambda w, hg: -w * hg, lambda s: s, network.live, network.params, product
+        lambda w, hg: -w * hg, network.live, network.params, product
     )

@@ -71,7 +71,6 @@ def jacov(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     the score of the first version. NaN where a Jacobian is constant or nothing but
     rounding errors (see `input_gradient`).
     """
-    del key
     rows = centred(input_gradient(network, batch))
     return eigenvalue_score(gram_eigenvalues(rows), JACOV_EPSILON)
 
@@ -79,21 +78,13 @@ def jacov(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
 def per_class_score(
     correlations: jax.Array, labels: jax.Array, num_classes: int
 ) -> jax.Array:
-    """EPE-NAS of a correlation matrix.
+    """EPE-NAS of a correlation matrix, `[B, B], [B] -> []`.
 
         s_c = sum over images i, j of class c of log(|corr_ij| + k)
 
     Up to 100 classes: sum_c |s_c|. Else, with s_c divided by the number of images n_c:
     sum_cd |s_c - s_d| / (number of classes), over classes with two images or more.
     Lopes et al. 2021 (arXiv 2102.08099), section 3, as in their code and NASLib.
-
-    Args:
-        correlations: `[B, B]`.
-        labels: `[B]`.
-        num_classes: Number of classes.
-
-    Returns:
-        A scalar.
 
     Raises:
         DataError: The labels are no classes, see `check_batch_labels`.
@@ -124,9 +115,6 @@ def epe_nas(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     Lopes et al. 2021 (arXiv 2102.08099), section 3; see `per_class_score`. NaN where a
     Jacobian is constant or nothing but rounding errors (see `input_gradient`).
     """
-    del key
     correlations = correlation(input_gradient(network, batch))
-    shape = jax.eval_shape(
-        lambda: network.logits(network.params, batch.images, norm="batch")
-    ).shape
-    return per_class_score(correlations, batch.labels, shape[-1])
+    _, num_classes = network.logits_shape(batch)
+    return per_class_score(correlations, batch.labels, num_classes)

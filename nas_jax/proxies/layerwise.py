@@ -31,20 +31,17 @@ def is_scale(path: tuple[Any, ...]) -> bool:
 
 def sum_over_weights(
     per_element: Callable[..., jax.Array],
-    per_layer: Callable[[jax.Array], jax.Array],
     live: Any,
     *trees: Any,
+    per_layer: Callable[[jax.Array], jax.Array] = lambda total: total,
 ) -> jax.Array:
-    """Sum over live layers of `per_layer(sum of per_element(w1, w2, ...))`.
+    """Sum over live layers of `per_layer(sum of per_element(w1, w2, ...))`, a scalar.
 
     Args:
         per_element: Elementwise function of one array from each tree.
-        per_layer: Elementwise function of the layers' sums.
         live: 0/1 entries, see `ScoredNetwork.live`.
         *trees: Trees like `live`: weights, gradients.
-
-    Returns:
-        A scalar.
+        per_layer: Elementwise function of the layers' sums.
     """
 
     def one(alive: jax.Array, *arrays: jax.Array) -> jax.Array:

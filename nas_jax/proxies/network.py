@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -31,38 +31,13 @@ class Batch(NamedTuple):
     labels: jax.Array
 
 
-class Logits(Protocol):
-    """Logits `[B, classes]` of images `[B, H, W, C]` for given parameters."""
-
-    def __call__(
-        self, params: Params, images: jax.Array, *, norm: NormMode
-    ) -> jax.Array:
-        """Runs the network; `norm` says what batch normalisation does."""
-        ...
-
-
-class Observe(Protocol):
-    """What a network tells of images `[B, H, W, C]` for given parameters."""
-
-    def __call__(
-        self,
-        params: Params,
-        images: jax.Array,
-        *,
-        norm: NormMode,
-        gates: list[jax.Array] | None = None,
-    ) -> Observed:
-        """Runs the network.
-
-        Args:
-            params: Its parameters.
-            images: The batch.
-            norm: What batch normalisation does.
-            gates: One array `[K, B, C]` for each entry of `channels`, to multiply the
-                outputs of its layers, biases included; None changes nothing. Only
-                given to a network that tells its channels.
-        """
-        ...
+Logits = Callable[..., jax.Array]
+"""Logits `[B, classes]` of `(params, images, *, norm)`, images `[B, H, W, C]`; `norm`
+says what batch normalisation does, "batch" or "identity"."""
+Observe = Callable[..., Observed]
+"""What a network tells of `(params, images, *, norm)`. One that tells its channels also
+takes `gates`, one array `[K, B, C]` for each entry of `channels`, to multiply the
+outputs of its layers, biases included; None changes nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +87,9 @@ class ScoredNetwork:
                 f"live is the tree {live}, and params is {own}; give one entry for "
                 "each parameter, or use ScoredNetwork.plain"
             )
+        paths = jax.tree_util.tree_leaves_with_path(self.live)
         for (path, alive), array in zip(
-            jax.tree_util.tree_leaves_with_path(self.live),
-            jax.tree.leaves(self.params),
-            strict=True,
+            paths, jax.tree.leaves(self.params), strict=True
         ):
             name = jax.tree_util.keystr(path)
             shape, whole = jnp.shape(alive), jnp.shape(array)
@@ -126,12 +100,11 @@ class ScoredNetwork:
                 )
             if isinstance(alive, jax.core.Tracer):
                 continue
-            values = np.asarray(alive)
-            other = values[(values != 0) & (values != 1)]
+            other = np.setdiff1d(alive, (0, 1))
             if other.size:
                 raise ConfigError(
-                    f"live{name} holds {other.flat[0]!s}; a layer takes part (1) or "
-                    "does not (0)"
+                    f"live{name} holds {other[0]!s}; a layer takes part (1) or does "
+                    "not (0)"
                 )
 
     def shared(self, name: str, batch: Batch, compute: Callable[[], T]) -> T:
@@ -150,10 +123,7 @@ class ScoredNetwork:
         return value
 
     def tell(
-        self,
-        params: Params,
-        images: jax.Array,
-        gates: list[jax.Array] | None = None,
+        self, params: Params, images: jax.Array, gates: list[jax.Array] | None = None
     ) -> Observed:
         """What the network tells of images, normalised by their own statistics.
 
@@ -161,15 +131,20 @@ class ScoredNetwork:
         """
         if self.observe is None:
             return Observed()
-        if gates is None:
-            return self.observe(params, images, norm="batch")
-        return self.observe(params, images, norm="batch", gates=gates)
+        more = {} if gates is None else {"gates": gates}
+        return self.observe(params, images, norm="batch", **more)
 
     def observed(self, batch: Batch) -> Observed:
         """What the network tells of a batch, shared by all who ask."""
         return self.shared(
             "observed", batch, lambda: self.tell(self.params, batch.images)
         )
+
+    def logits_shape(self, batch: Batch) -> tuple[int, ...]:
+        """Images and classes; nothing is run."""
+        run = functools.partial(self.logits, self.params, norm="batch")
+        shape: tuple[int, ...] = jax.eval_shape(run, batch.images).shape
+        return shape
 
     @classmethod
     def plain(

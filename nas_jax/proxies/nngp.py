@@ -23,7 +23,12 @@ from nas_jax.proxies.spectrum import (
 
 NNGP_EPSILON = 1.0
 """k of the eigenvalue score (ETE-NAS, common_methods.py)."""
-_KERNEL: Facts = {"cost": "1 forward pass", "compares_images": True}
+_KERNEL: Facts = {
+    "cost": "1 forward pass",
+    "intermediate": "logits",
+    "compares_images": True,
+    "reference": "ETE-NAS (ICASSP 2023); arXiv 2011.06006",
+}
 
 
 def batch_logits(network: ScoredNetwork, batch: Batch) -> jax.Array:
@@ -35,63 +40,40 @@ def batch_logits(network: ScoredNetwork, batch: Batch) -> jax.Array:
     )
 
 
-@registered(
-    title="NNGP, Frobenius norm",
-    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
-    intermediate="logits",
-    **_KERNEL,
-)
+@registered(title="NNGP, Frobenius norm", **_KERNEL)
 def nngp_frobenius(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """||K||_F of the images' correlation K over the logits.
 
     ETE-NAS (Rumiantsev and Coates 2023; arXiv 2011.06006 for the kernel). With two
     classes it is B for every network: logits without their mean are then opposite.
     """
-    del key
     return jnp.linalg.norm(correlation(batch_logits(network, batch)))
 
 
-@registered(
-    title="NNGP, mean",
-    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
-    intermediate="logits",
-    **_KERNEL,
-)
+@registered(title="NNGP, mean", **_KERNEL)
 def nngp_mean(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Mean entry of the images' correlation K over the logits.
 
     ETE-NAS (Rumiantsev and Coates 2023; arXiv 2011.06006 for the kernel).
     """
-    del key
     return jnp.mean(correlation(batch_logits(network, batch)))
 
 
 @registered(
     title="NNGP, eigenvalue score",
-    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
     needs=("features",),
-    intermediate="observed",
-    **_KERNEL,
+    **_KERNEL | {"intermediate": "observed"},
 )
 def nngp_eigen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """-sum [log(lambda + 1) + 1 / (lambda + 1)] of K = features features^T.
 
     ETE-NAS (Rumiantsev and Coates 2023; arXiv 2011.06006 for the kernel).
-
-    Raises:
-        ConfigError: If the network cannot tell what its classifier reads.
     """
-    del key
     features = require("nngp_eigen", "features", network.observed(batch).features)
     return eigenvalue_score(gram_eigenvalues(features), NNGP_EPSILON)
 
 
-@registered(
-    title="NNGP, condition number",
-    reference="ETE-NAS (ICASSP 2023); arXiv 2011.06006",
-    intermediate="logits",
-    **_KERNEL,
-)
+@registered(title="NNGP, condition number", **_KERNEL)
 def nngp_cond(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Condition number lambda_max / lambda_min of K = logits logits^T.
 
@@ -100,7 +82,6 @@ def nngp_cond(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
     eigenvalues than classes that are not 0: with more images than classes the public
     code divides by rounding errors, and this takes the smallest one that counts.
     """
-    del key
     return condition_number(batch_logits(network, batch))
 
 
@@ -118,11 +99,12 @@ def label_alignment(kernel: jax.Array, labels: jax.Array) -> jax.Array:
 
 @registered(
     title="NNGP, label alignment",
-    reference="ETE-NAS (ICASSP 2023); arXiv 2203.14577, label-gradient alignment",
     higher_is_better=False,
     needs_labels=True,
-    intermediate="logits",
-    **_KERNEL,
+    **_KERNEL
+    | {
+        "reference": "ETE-NAS (ICASSP 2023); arXiv 2203.14577, label-gradient alignment"
+    },
 )
 def nngp_lga(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     """Alignment of K = logits logits^T with the labels, in [-1, 1].
@@ -132,7 +114,6 @@ def nngp_lga(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     then leaves out); Mok et al. read the tangent kernel's as higher is better, after
     some training.
     """
-    del key
     logits = batch_logits(network, batch)
     check_batch_labels(batch.labels, *logits.shape)
     return label_alignment(gram(logits), batch.labels)

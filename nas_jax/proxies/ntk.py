@@ -55,12 +55,8 @@ def weight_gradients(network: ScoredNetwork, batch: Batch) -> jax.Array:
         one_hot = jnp.eye(sums.shape[0], dtype=sums.dtype)
         # One after the other, as far as not told otherwise: the backward pass is the
         # memory.
-        size = network.rows_at_once
-        return jax.lax.map(
-            lambda row: flat(pull(row)[0]),
-            one_hot,
-            batch_size=size if size > 1 else None,
-        )
+        size = network.rows_at_once if network.rows_at_once > 1 else None
+        return jax.lax.map(lambda row: flat(pull(row)[0]), one_hot, batch_size=size)
 
     return network.shared("weight_gradients", batch, compute)
 
@@ -80,7 +76,6 @@ def ntk_cond(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     normalisations: the batch's mean of the logits is then a constant. (TE-NAS gives its
     networks one more normalisation and a ReLU there.)
     """
-    del key
     return condition_number(weight_gradients(network, batch))
 
 
@@ -95,6 +90,5 @@ def ntk_eigen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array
     Rumiantsev and Coates 2023 (ETE-NAS, ICASSP; common_methods.py), the score of
     Mellor et al. (arXiv 2006.04647v1) on the kernel of TE-NAS (arXiv 2102.11535).
     """
-    del key
     eigenvalues = gram_eigenvalues(weight_gradients(network, batch))
     return eigenvalue_score(eigenvalues, NTK_EPSILON)

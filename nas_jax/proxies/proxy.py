@@ -37,7 +37,7 @@ class Proxy:
         input_kind: What the network is fed: the images, ones, noise of their shape,
             or nothing.
         needs: Fields of `Observed`, or `macs` or `operations`, that the network must
-            be able to tell.
+            be able to tell: its function raises ConfigError where it cannot.
         intermediate: Name of what it computes first and shares with the other proxies
             of that name; empty for one that only counts. Proxies with one intermediate
             are compiled into one program.
@@ -75,7 +75,7 @@ _REGISTRY: dict[str, Proxy] = {}
 
 
 def register_proxy(proxy: Proxy) -> Proxy:
-    """Add a proxy to the registry, and return it.
+    """Adds a proxy to the registry, and returns it.
 
     Raises:
         ConfigError: If it is no `Proxy`, its name is empty or taken, or it needs what
@@ -129,12 +129,7 @@ def list_proxies() -> list[str]:
 
 
 def require(proxy: str, field: str, value: T | None) -> T:
-    """The value of a field that a proxy cannot do without.
-
-    Raises:
-        ConfigError: If the network cannot tell it; names the field and the proxies
-            that do without it.
-    """
+    """The value of a field that a proxy cannot do without, or a ConfigError."""
     if value is None:
         where = "a" if field in ("macs", "operations") else "an observe function with"
         others = [p.name for p in _REGISTRY.values() if field not in p.needs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Literal
 
 import jax
@@ -21,7 +20,6 @@ prune_tenas.py), which adds up three, and ETE-NAS' default."""
 REGION_SIZE = 4
 """Height and width of an input. TE-NAS takes 3; 4 is the least that a network can halve
 without padding, as the supernets here do once when they have one or two cells."""
-
 
 _SALTS = (np.uint32(0x9E3779B9), np.uint32(0x7F4A7C15))
 """Where the numbers of the two hashes begin."""
@@ -85,18 +83,8 @@ def count_regions(pairs: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
     Two inputs have the same pattern if they agree on every ReLU that is counted at
     least once. TE-NAS (arXiv 2102.11535), section 3.1.2, compares all pairs; here equal
     hashes are counted, which a set of a million inputs gets wrong once in 10^7 times.
-
-    Args:
-        pairs: See `Observed.relu_inputs`.
     """
     return count_distinct(pattern_hashes(pairs))
-
-
-def _has_nan(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Whether a ReLU that is counted receives NaN: it would count as inactive."""
-    inputs, counts = pair
-    of_each = jnp.isnan(inputs).any(tuple(range(1, inputs.ndim)))
-    return jnp.any(of_each & (counts > 0))
 
 
 def random_crops(
@@ -162,8 +150,7 @@ def linear_regions_proxy(
         section 3.1.2, with the statistics of the batch, as there.
 
         Raises:
-            ConfigError: If the network cannot tell what its ReLUs receive or has none,
-                or the images are too small.
+            ConfigError: If the network has no ReLUs, or the images are too small.
         """
         images = batch.images
 
@@ -180,23 +167,26 @@ def linear_regions_proxy(
                     f"{name} counts the regions that ReLUs cut, and this network tells "
                     "of none; choose a proxy that does without: epe_nas, jacov, params"
                 )
-            broken = functools.reduce(jnp.logical_or, map(_has_nan, pairs))
-            return pattern_hashes(pairs), broken
+            # A ReLU that is counted and receives NaN would count as inactive.
+            broken = [
+                jnp.any(jnp.isnan(x).reshape(len(x), -1).any(1) & (counts > 0))
+                for x, counts in pairs
+            ]
+            return pattern_hashes(pairs), jnp.any(jnp.stack(broken))
 
         if batches == 1:
             found, broken = hashes(key)
         else:
             found, broken = lax.map(hashes, jax.random.split(key, batches))
-            found = found.reshape(-1, 2)
-        return jnp.where(jnp.any(broken), jnp.nan, count_distinct(found))
+        distinct = count_distinct(found.reshape(-1, 2))
+        return jnp.where(jnp.any(broken), jnp.nan, distinct)
 
+    passes = "pass" if batches == 1 else "passes"
     return Proxy(
         name,
         score,
         title="linear regions",
-        cost=f"{batches} forward pass of {samples:,} inputs of {size}x{size}"
-        if batches == 1
-        else f"{batches} forward passes of {samples:,} inputs of {size}x{size}",
+        cost=f"{batches} forward {passes} of {samples:,} inputs of {size}x{size}",
         input_kind="noise" if source == "noise" else "data",
         reference="arXiv 2102.11535, section 3.1.2",
         needs=("relu_inputs",),

@@ -55,10 +55,8 @@ def synflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     changes no ranking. Infinite where it overflows (see `failures`): enable float64
     (`jax.enable_x64`), or use `logsynflow`.
     """
-    del key
-    weights, gradient = flow_gradient(network, batch)
     return sum_over_weights(
-        lambda w, g: jnp.abs(w * g), lambda s: s, network.live, weights, gradient
+        lambda w, g: jnp.abs(w * g), network.live, *flow_gradient(network, batch)
     )
 
 
@@ -69,12 +67,8 @@ def logsynflow(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Arra
     Cavagnero et al. 2023 (FreeREA, arXiv 2207.05135), LogSynflow: without batch
     normalisation, as there; ETE-NAS keeps it.
     """
-    del key
-    weights, gradient = flow_gradient(network, batch)
     return sum_over_weights(
         lambda w, g: w * jnp.log1p(jnp.abs(g)),
-        lambda s: s,
         network.live,
-        weights,
-        gradient,
+        *flow_gradient(network, batch),
     )

@@ -20,14 +20,14 @@ def gaussian_weights(key: jax.Array, live: Params, params: Params) -> Params:
     """
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
     keys = jax.random.split(key, len(paths))
-    values = []
-    for i, ((path, array), alive) in enumerate(
-        zip(paths, jax.tree.leaves(live), strict=True)
-    ):
-        if is_kernel(alive, array):
-            values.append(gaussian(keys[i], array.shape, array.dtype))
-        else:
-            values.append(jnp.full(array.shape, float(is_scale(path)), array.dtype))
+    values = [
+        gaussian(key, array.shape, array.dtype)
+        if is_kernel(alive, array)
+        else jnp.full(array.shape, float(is_scale(path)), array.dtype)
+        for key, (path, array), alive in zip(
+            keys, paths, jax.tree.leaves(live), strict=True
+        )
+    ]
     return jax.tree_util.tree_unflatten(tree, values)
 
 
@@ -48,9 +48,6 @@ def zen_score(
         feature_map: `[B, ...]`, before pooling.
         disturbed: The same of the disturbed images.
         variances: See `Observed.variances`.
-
-    Returns:
-        A scalar.
     """
     distance = jnp.abs(feature_map - disturbed).reshape(feature_map.shape[0], -1)
     score = jnp.log(jnp.mean(jnp.sum(distance, axis=1)))
@@ -75,9 +72,6 @@ def zen(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
 
     Lin et al. 2021 (arXiv 2102.01063), algorithm 1; see `zen_score`. Average the score
     over keys for a steadier one (ZiCo's code takes 32, NASLib 1).
-
-    Raises:
-        ConfigError: If the network cannot tell its feature map and batch variances.
     """
     weight_key, image_key, noise_key = jax.random.split(key, 3)
     params = gaussian_weights(weight_key, network.live, network.params)

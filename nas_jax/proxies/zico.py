@@ -45,9 +45,8 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
 
     Raises:
         ConfigError: If the batch has fewer than two images.
-        DataError: If its labels are no classes, see `check_batch_labels`.
+        DataError: If its labels are no classes.
     """
-    del key
     half = batch.images.shape[0] // ZICO_BATCHES
     if half == 0:
         raise ConfigError(
@@ -55,10 +54,7 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
             f"{batch.images.shape[0]} image; give it at least {ZICO_BATCHES}"
         )
     # Within the loop below they are traced, and not known.
-    shape = jax.eval_shape(
-        lambda: network.logits(network.params, batch.images, norm="batch")
-    ).shape
-    check_batch_labels(batch.labels, *shape)
+    check_batch_labels(batch.labels, *network.logits_shape(batch))
     parts = jax.tree.map(
         lambda x: x[: ZICO_BATCHES * half].reshape(ZICO_BATCHES, half, *x.shape[1:]),
         batch,
@@ -69,7 +65,7 @@ def zico(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
     ratios = jax.tree.map(signal_to_noise, gradients)
     return sum_over_weights(
         lambda ratio: ratio,
-        lambda s: jnp.where(s == 0, 0, jnp.log(jnp.where(s == 0, 1, s))),
         network.live,
         ratios,
+        per_layer=lambda s: jnp.where(s == 0, 0, jnp.log(jnp.where(s == 0, 1, s))),
     )

@@ -4,15 +4,15 @@
 
     strategy.py             what a strategy is, and the registry
     strategies/             one file each: the paper's own, edge by edge, the control
-    step_bytes.py           what a search step needs, to prune to a budget of memory
+    budget.py               what a search step needs, to prune to a budget of memory
     candidates.py           what is scored, as live arrays of one network
     rankers.py              how: compiled once, chunk by chunk
     importance.py           the formulas
     selection.py            what goes: level, operations an edge, or bytes
-    prune.py, result.py     the loop, and the reasons
+    loop.py, result.py      the loop, and the reasons
 """
 
-from nas_jax.pruning.candidate_networks import SupernetSize, usual_size
+from nas_jax.pruning.budget import step_bytes
 from nas_jax.pruning.candidates import leave_one_out
 from nas_jax.pruning.importance import (
     Importance,
@@ -22,10 +22,9 @@ from nas_jax.pruning.importance import (
     sum_of_ranks,
 )
 from nas_jax.pruning.loop import Journal, prune
-from nas_jax.pruning.rankers import Ranker, RankerScores
+from nas_jax.pruning.rankers import Ranker, RankerScores, SupernetSize, usual_size
 from nas_jax.pruning.result import PruneResult, ScoredOperation
 from nas_jax.pruning.selection import Target, operations_to_keep
-from nas_jax.pruning.step_bytes import step_bytes
 from nas_jax.pruning.strategies import (
     DEFAULT_PROXIES,
     LeaveOneOut,

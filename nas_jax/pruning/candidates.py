@@ -18,26 +18,18 @@ Live = dict[str, np.ndarray]
 
 
 def removable(mask: SpaceMask, keep: Mapping[Edge, int]) -> list[Operation]:
-    """Kept operations of the edges that have more than they are to keep.
-
-    Args:
-        mask: What is there.
-        keep: Operations that edges keep; edges that are not in it keep all.
-    """
+    """Kept operations of the edges that have more than `keep` says, if it says any."""
     return [
         (cell, edge, op)
         for cell, edge, op in mask.space.operations()
         if mask.keeps(cell, edge, op)
-        and len(mask.edge(cell, edge))
-        > keep.get((cell, edge), len(mask.space.cell(cell).ops))
+        and (cell, edge) in keep
+        and len(mask.edge(cell, edge)) > keep[cell, edge]
     ]
 
 
 def leave_one_out(mask: SpaceMask, operations: Sequence[Operation]) -> Live:
-    """Live arrays of the whole mask and of the mask without each operation.
-
-    Returns:
-        `1 + len(operations)` candidates.
+    """The whole mask, and the mask without each operation: `1 + operations`.
 
     Raises:
         MaskError: The mask does not keep one of the operations, so that nothing would
@@ -63,9 +55,6 @@ def random_paths(mask: SpaceMask, num: int, rng: np.random.Generator) -> Live:
 
     Each operation of an edge is drawn equally often, or once more than another: an
     operation's marginal mean is then not at the mercy of its number of draws.
-
-    Returns:
-        `num` candidates.
     """
     live = {}
     for name, array in mask.arrays().items():

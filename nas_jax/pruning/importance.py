@@ -56,9 +56,9 @@ def relative_importance(
             f"an operation {without.shape}; they must be [..., scores] and "
             "[..., candidates, scores]"
         )
-    known = np.isfinite(whole) & (whole != 0)
-    _check_sign(sign, without.shape, known[..., None, :])
-    whole = np.where(np.isfinite(whole) & (whole != 0), whole, np.nan)[..., None, :]
+    known = (np.isfinite(whole) & (whole != 0))[..., None, :]
+    _check_sign(sign, without.shape, known)
+    whole = np.where(known, whole[..., None, :], np.nan)
     broken = ~np.isfinite(without)
     change = sign * (whole - np.where(broken, 0, without)) / np.abs(whole)
     return np.where(broken & ~np.isnan(whole), np.inf, change)
@@ -74,8 +74,7 @@ def sum_of_changes(changes: np.ndarray) -> Importance:
         DataError: They have another shape.
     """
     _check_changes(changes)
-    total, spread = _over_repeats(changes.sum(-1))
-    return Importance(total, spread, *_over_repeats(changes))
+    return Importance(*_over_repeats(changes.sum(-1)), *_over_repeats(changes))
 
 
 def sum_of_ranks(changes: np.ndarray) -> Importance:
@@ -117,14 +116,12 @@ def marginal_ranks(
             is not 1 or -1.
     """
     shapes = np.shape(scores), np.shape(members), np.shape(sign)
-    if (
-        [len(shape) for shape in shapes] != [3, 2, 1]
-        or shapes[0][1] != shapes[1][0]
-        or shapes[0][2:] != shapes[2]
-    ):
+    of_scores, of_members, of_sign = shapes
+    fit = list(map(len, shapes)) == [3, 2, 1]
+    if not fit or of_scores[1:] != (of_members[0], *of_sign):
         raise DataError(
-            f"scores, members and sign have the shapes {shapes[0]}, {shapes[1]} and "
-            f"{shapes[2]}; they must be [repeats, A, R], [A, N] and [R]"
+            f"scores, members and sign have the shapes {of_scores}, {of_members} and "
+            f"{of_sign}; they must be [repeats, A, R], [A, N] and [R]"
         )
     members = np.asarray(members)
     other = members[(members != 0) & (members != 1)]
@@ -133,7 +130,7 @@ def marginal_ranks(
             f"members hold {other[0]!s}; they must be 0 or 1: whether an architecture "
             "has an operation"
         )
-    _check_sign(sign, shapes[0])
+    _check_sign(sign, of_scores)
     oriented = np.nan_to_num(sign * scores, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
     count = scores.shape[1]
     ranks = np.apply_along_axis(average_ranks, 1, oriented)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import time
@@ -12,8 +13,7 @@ import jax
 import numpy as np
 
 from nas_jax.errors import ConfigError
-from nas_jax.proxies import get_proxy
-from nas_jax.pruning.candidates import Live, Operation, removable
+from nas_jax.pruning.candidates import Live, removable
 from nas_jax.pruning.rankers import GetBatch, Ranker, RankerScores
 from nas_jax.pruning.result import (
     PruneResult,
@@ -33,15 +33,14 @@ HALF = Target()
 
 
 class Journal(Protocol):
-    """Keeps scores, so that a run that was killed goes on where it was."""
+    """Keeps scores, so that a run that was killed goes on where it was.
+
+    `candidates` is a SHA-256 of rankers, key, batch and what is alive: it tells the
+    chunks of one pruning apart, which a journal is for.
+    """
 
     def read(self, candidates: str) -> tuple[np.ndarray, float] | None:
-        """Scores `[chunk, rankers]` and seconds of a chunk; None if not scored yet.
-
-        Args:
-            candidates: SHA-256 of rankers, key, batch and what is alive: it tells the
-                chunks of one pruning apart, which a journal is for.
-        """
+        """Scores `[chunk, rankers]` and seconds of a chunk; None if not scored yet."""
 
     def write(self, candidates: str, scores: np.ndarray, seconds: float) -> None:
         """Keeps the scores of a chunk."""
@@ -83,8 +82,6 @@ def prune(
             meets, a proxy that is not finite on the whole network, or a journal of
             another pruning.
     """
-    for ranker in strategy.rankers:
-        get_proxy(ranker.proxy)
     names = [ranker.name for ranker in strategy.rankers]
     keep = target.keeps(mask)
     base = mask.drop(
@@ -101,8 +98,7 @@ def prune(
     if target.step_bytes and step_bytes(base) <= budget:
         schedule = []
     counts = _candidates(base, strategy, schedule)
-    make_scorer = functools.partial(
-        RankerScores,
+    scorer = RankerScores(
         strategy.rankers,
         base,
         num_classes,
@@ -111,7 +107,7 @@ def prune(
         devices=devices,
     )
     total = sum(counts) * strategy.repeats
-    scoring = _Scoring(strategy, make_scorer, batches, key, total, journal, progress)
+    scoring = _Scoring(strategy, scorer, batches, key, total, journal, progress)
     left, warnings = base, list[str]()
     finished: list[ScoredRound] = []
     for number, goal in enumerate(schedule):
@@ -124,7 +120,11 @@ def prune(
         )
         fits = step_bytes(left.drop(dropped)) <= budget
         if target.step_bytes and (fits or number + 1 == len(schedule)):
-            dropped = dropped[: _fewest(left, dropped, step_bytes, budget)]
+
+            def needs(count: int, before: Any = left, order: Any = dropped) -> int:
+                return step_bytes(before.drop(order[:count]))
+
+            dropped = dropped[: shortest_that_fits(len(dropped), needs, budget)]
         left = left.drop(dropped)
         finished.append(ScoredRound(operations, importance, left))
         warnings += warnings_of(finished[-1], names, number + 1)
@@ -147,21 +147,9 @@ def prune(
         # First: without it, nobody need read the others.
         (*warnings_of_loss(mask, left, target), *warnings),
         step_bytes(left) if target.step_bytes else None,
-        scoring.compile_seconds,
+        scorer.compile_seconds,
         scoring.seconds,
-        scoring.peak_bytes,
-    )
-
-
-def _fewest(
-    mask: SpaceMask,
-    dropped: Sequence[Operation],
-    step_bytes: Callable[[SpaceMask], int],
-    budget: int,
-) -> int:
-    """How many of the drops, in their order, a budget takes."""
-    return shortest_that_fits(
-        len(dropped), lambda count: step_bytes(mask.drop(dropped[:count])), budget
+        scorer.peak_bytes,
     )
 
 
@@ -169,55 +157,33 @@ def _candidates(
     mask: SpaceMask, strategy: Strategy, schedule: Sequence[Round]
 ) -> list[int]:
     """Candidates of each round; which operations go does not change their number."""
-    left = {
-        (cell.name, edge): len(mask.edge(cell.name, edge))
-        for cell in mask.space.cells
-        for edge in range(len(cell.edges))
-    }
+    left = {edge: len(mask.edge(*edge)) for goal in schedule for edge in goal}
     counts = []
     for goal in schedule:
-        removable = sum(left[e] for e in goal if left[e] > goal[e])
-        counts.append(strategy.count(removable))
+        counts.append(strategy.count(sum(left[e] for e in goal if left[e] > goal[e])))
         left |= {e: min(left[e], keep) for e, keep in goal.items()}
     return counts
 
 
+@dataclasses.dataclass
 class _Scoring:
     """Scores of whole rounds, chunk by chunk.
 
     Attributes:
+        total: Candidates of all rounds and repeats.
         done: Candidates scored, padding left out.
         seconds: Seconds of scoring, with those that a journal tells of.
     """
 
-    def __init__(
-        self,
-        strategy: Strategy,
-        make_scorer: functools.partial[RankerScores],
-        batches: GetBatch,
-        key: jax.Array,
-        total: int,
-        journal: Journal | None,
-        progress: Callable[[int, int], Any] | None,
-    ) -> None:
-        self._strategy, self._batches, self._key = strategy, batches, key
-        self._journal, self._progress, self._total = journal, progress, total
-        # Not before it is needed: a journal may have all scores.
-        self._make_scorer = make_scorer
-        self._scorer: RankerScores | None = None
-        self._chunk: int = make_scorer.keywords["chunk"]
-        self.done = 0
-        self.seconds = 0.0
-
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds to trace and compile in this process."""
-        return self._scorer.compile_seconds if self._scorer else 0.0
-
-    @property
-    def peak_bytes(self) -> int:
-        """Memory of the largest program; 0 where nothing was scored here."""
-        return self._scorer.peak_bytes if self._scorer else 0
+    strategy: Strategy
+    scorer: RankerScores
+    batches: GetBatch
+    key: jax.Array
+    total: int
+    journal: Journal | None
+    progress: Callable[[int, int], Any] | None
+    done: int = 0
+    seconds: float = 0.0
 
     def __call__(
         self, number: int, live: Live, *, whole_first: bool = False
@@ -227,48 +193,46 @@ class _Scoring:
         Raises:
             ConfigError: A proxy has no finite score of the whole network.
         """
-        count = len(next(iter(live.values())))
-        repeats, rankers = self._strategy.repeats, self._strategy.rankers
+        count, chunk = len(next(iter(live.values()))), self.scorer.chunk
+        repeats, rankers = self.strategy.repeats, self.strategy.rankers
         scores = np.empty((repeats, count, len(rankers)))
         for repeat in range(repeats):
-            for start in range(0, count, self._chunk):
+            for start in range(0, count, chunk):
                 # The last chunk is filled up with the first candidate.
-                index = np.arange(start, start + self._chunk)
+                index = np.arange(start, start + chunk)
                 index[index >= count] = 0
                 part = {name: array[index] for name, array in live.items()}
-                rows = min(self._chunk, count - start)
-                chunk = self._scored(number * repeats + repeat, repeat, part)[:rows]
-                scores[repeat, start : start + rows] = chunk
+                rows = min(chunk, count - start)
+                found = self._scored(number * repeats + repeat, repeat, part)[:rows]
+                scores[repeat, start : start + rows] = found
                 if start == 0 and whole_first:
-                    _check_whole(chunk[0], rankers)
+                    _check_whole(found[0], rankers)
                 self.done += rows
-                if self._progress is not None:
-                    self._progress(self.done, self._total)
+                if self.progress is not None:
+                    self.progress(self.done, self.total)
         return scores
 
     def _scored(self, batch: int, repeat: int, live: Live) -> np.ndarray:
         # What a row of the journal stands for is known by its content: its place
         # would say nothing once a row is damaged or doubled.
         candidates = self._digest(batch, repeat, live)
-        known = self._journal.read(candidates) if self._journal else None
-        shape = (self._chunk, len(self._strategy.rankers))
+        known = self.journal.read(candidates) if self.journal else None
+        shape = (self.scorer.chunk, len(self.strategy.rankers))
         if known is None or known[0].shape != shape:
-            if self._scorer is None:
-                self._scorer = self._make_scorer()
-            before, start = self._scorer.compile_seconds, time.perf_counter()
-            key = jax.random.fold_in(self._key, repeat)
-            scores = self._scorer(key, self._batches, batch, live)
-            compiling = self._scorer.compile_seconds - before
+            before, start = self.scorer.compile_seconds, time.perf_counter()
+            key = jax.random.fold_in(self.key, repeat)
+            scores = self.scorer(key, self.batches, batch, live)
+            compiling = self.scorer.compile_seconds - before
             known = scores, time.perf_counter() - start - compiling
-            if self._journal is not None:
-                self._journal.write(candidates, *known)
+            if self.journal is not None:
+                self.journal.write(candidates, *known)
         self.seconds += known[1]
         return known[0]
 
     def _digest(self, batch: int, repeat: int, live: Live) -> str:
         """SHA-256 of all that tells the chunks of one pruning apart, and more."""
-        key = jax.random.key_data(self._key).tolist()
-        rankers = [(r.name, r.batch_size, r.norm) for r in self._strategy.rankers]
+        key = jax.random.key_data(self.key).tolist()
+        rankers = [(r.name, r.batch_size, r.norm) for r in self.strategy.rankers]
         hashed = hashlib.sha256(repr((key, rankers, batch, repeat)).encode())
         for name, array in sorted(live.items()):
             hashed.update(f"{name}{array.shape}".encode())

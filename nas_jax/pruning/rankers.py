@@ -7,42 +7,47 @@ size: another round, repeat or mask changes values and never shapes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from nas_jax.networks import Candidates, Scorable, Size, family_of
 from nas_jax.networks.layers import Norm
-from nas_jax.proxies import Batch, Proxy, ScoredNetwork, get_proxy
+from nas_jax.proxies import Batch, Proxy, get_proxy
 from nas_jax.pruning.candidates import Live
-from nas_jax.scoring import Scorer, compile_all
-from nas_jax.spaces import SpaceMask
+from nas_jax.scoring import Scorer, compile_all, scored_network
+from nas_jax.spaces import SearchSpace, SpaceMask
 
-ImageShape = tuple[int, int, int]
 GetBatch = Callable[[int, int], Batch]
 """The batch of a number and of so many images; equal arguments, equal batches."""
+BuildNetwork = Callable[[SpaceMask, int], Scorable]
+"""The networks of a mask for a number of classes. Equal builders share networks."""
 
 
-class CandidateNetwork(Protocol):
-    """One network that has every candidate of a mask in it."""
+@dataclasses.dataclass(frozen=True)
+class SupernetSize:
+    """Builds the supernet that a search would train.
 
-    def init(self, key: jax.Array, image_shape: ImageShape) -> Any:
-        """Initial weights for images of a shape (height, width, channels)."""
-        ...
+    Attributes:
+        channels: Channels of its first cells.
+        layers: Its cells; those of each stage where its family has stages.
+    """
 
-    def scored(self, params: Any, live: Mapping[str, Any]) -> ScoredNetwork:
-        """The candidate that keeps what is alive, as proxies see it.
+    channels: int
+    layers: int
 
-        Args:
-            params: What `init` returned.
-            live: 0/1 arrays `[edges, operations]` by cell name; may be traced.
-        """
-        ...
+    def __call__(self, mask: SpaceMask, num_classes: int) -> Scorable:
+        """The supernet of a mask, and all candidates in it."""
+        return Candidates(mask, Size(self.channels, self.layers), num_classes)
 
 
-BuildNetwork = Callable[[SpaceMask, int], CandidateNetwork]
-"""The network of a mask for a number of classes. Equal builders share a network."""
+def usual_size(space: SearchSpace, channels: int = 0, layers: int = 0) -> SupernetSize:
+    """The supernet that a space is searched with; 0 is what its family has."""
+    usual = family_of(space).usual_size
+    return SupernetSize(channels or usual.channels, layers or usual.cells)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +60,14 @@ class Ranker:
         batch_size: Images in a batch.
         norm: What batch normalisation does, where it is not what the proxy's source
             says; None for that.
+        rows_at_once: See `ScoredNetwork`.
     """
 
     proxy: str | Proxy
     build: BuildNetwork
     batch_size: int
     norm: Norm | None = None
+    rows_at_once: int = 1
 
     @property
     def scored_by(self) -> Proxy:
@@ -82,8 +89,6 @@ class RankerScores:
     """Scores chunks of candidates by all rankers.
 
     Attributes:
-        rankers: What scores.
-        chunk: Candidates in a call.
         compile_seconds: Seconds to trace and compile; 0 before the first call.
     """
 
@@ -111,23 +116,19 @@ class RankerScores:
         self.rankers = tuple(rankers)
         self.chunk = chunk
         self.compile_seconds = 0.0
-        self._groups: list[_Group] = []
-        kinds: dict[Any, list[int]] = {}
+        build = functools.cache(lambda build: build(mask, num_classes))
+        kinds: dict[Ranker, list[int]] = {}
         for index, ranker in enumerate(rankers):
-            kind = (ranker.build, ranker.batch_size, ranker.norm)
-            kinds.setdefault(kind, []).append(index)
-        networks: dict[Any, CandidateNetwork] = {}
-        for (build, batch_size, norm), columns in kinds.items():
-            if build not in networks:
-                networks[build] = build(mask, num_classes)
-            network = networks[build]
-            scorer = Scorer(
-                _scored(network, norm),
-                [rankers[i].proxy for i in columns],
-                width=at_once,
-                devices=devices,
+            kinds.setdefault(dataclasses.replace(ranker, proxy=""), []).append(index)
+        self._groups = []
+        for kind, columns in kinds.items():
+            network = build(kind.build)
+            scored = functools.partial(
+                scored_network, network, norm=kind.norm, rows_at_once=kind.rows_at_once
             )
-            self._groups.append(_Group(network, scorer, batch_size, columns))
+            proxies = [rankers[i].proxy for i in columns]
+            scorer = Scorer(scored, proxies, width=at_once, devices=devices)
+            self._groups.append(_Group(network, scorer, kind.batch_size, columns))
 
     @property
     def peak_bytes(self) -> int:
@@ -138,17 +139,14 @@ class RankerScores:
     def __call__(
         self, key: jax.Array, batches: GetBatch, number: int, live: Live
     ) -> np.ndarray:
-        """Scores of a chunk of candidates.
+        """Scores of `chunk` candidates, `[chunk, rankers]` float64.
 
         Args:
             key: Draws the initial weights and whatever proxies draw: the same for all
                 candidates.
             batches: The images and labels.
             number: Which batch.
-            live: `chunk` candidates.
-
-        Returns:
-            `[chunk, rankers]` float64.
+            live: The candidates.
         """
         calls = []
         for group in self._groups:
@@ -163,38 +161,10 @@ class RankerScores:
         return scores
 
 
-@dataclasses.dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """Rankers that share a network, its mode and its batch."""
 
-    network: CandidateNetwork
+    network: Scorable
     scorer: Scorer
     batch_size: int
     columns: list[int]
-
-
-def _scored(
-    network: CandidateNetwork, norm: Norm | None
-) -> Callable[[Any, Any], ScoredNetwork]:
-    if norm is None:
-        return network.scored
-
-    def scored(params: Any, live: Any) -> ScoredNetwork:
-        return with_norm(network.scored(params, live), norm)
-
-    return scored
-
-
-def with_norm(network: ScoredNetwork, norm: Norm) -> ScoredNetwork:
-    """The same network, whose batch normalisation does as said whatever is asked."""
-
-    def logits(params: Any, images: jax.Array, **asked: Any) -> jax.Array:
-        return network.logits(params, images, **{**asked, "norm": norm})
-
-    def observe(params: Any, images: jax.Array, **asked: Any) -> Any:
-        assert network.observe is not None
-        return network.observe(params, images, **{**asked, "norm": norm})
-
-    return dataclasses.replace(
-        network, logits=logits, observe=observe if network.observe else None
-    )

@@ -25,24 +25,10 @@ worth a warning."""
 class ScoredOperation:
     """Why an operation was kept or dropped.
 
-    Attributes:
-        cell: Cell name.
-        edge: Edge index.
-        source: State at the edge's start.
-        target: Node at the edge's end.
-        operation: Operation name.
-        kept: Whether the mask keeps it.
-        score: Importance, of the round that it was last scored in; None if unscored,
-            infinite where a ranker's score is not finite without the operation.
-        score_std: Standard deviation of the importance over repeats.
-        scores: Each ranker's own figure, mean over repeats.
-        scores_std: Its standard deviation over repeats.
-        round: The round that dropped it, or that scored it last, from 1; 0 for none.
-        margin: How far the score is from the nearest one of the same edge and round
-            with the other fate: of a kept operation from the best that was dropped, of
-            a dropped one from the worst that was kept. None where there is none.
-        reason: Why it has no score; empty where it has one.
-        offered: Whether the mask that pruning started from has it.
+    Attributes are those of `artefacts.Operation`, where `name` is `operation`. A score
+    is infinite where a ranker's is not finite without the operation; a margin is how
+    far the score is from the nearest one of the same edge and round with the other
+    fate: of a kept operation from the best that was dropped, and the other way round.
     """
 
     cell: str
@@ -51,13 +37,13 @@ class ScoredOperation:
     target: int
     operation: str
     kept: bool
-    score: float | None
-    score_std: float | None
-    scores: dict[str, float]
-    scores_std: dict[str, float]
-    round: int
-    margin: float | None
-    reason: str
+    score: float | None = None
+    score_std: float | None = None
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
+    scores_std: dict[str, float] = dataclasses.field(default_factory=dict)
+    round: int = 0
+    margin: float | None = None
+    reason: str = ""
     offered: bool = True
 
 
@@ -102,13 +88,7 @@ class PruneResult:
 
 @dataclasses.dataclass(frozen=True)
 class ScoredRound:
-    """A finished round.
-
-    Attributes:
-        operations: Those that might go.
-        importance: Their importance.
-        mask: What is left after the round.
-    """
+    """A finished round: what might go, its importance, and what is left."""
 
     operations: Sequence[Operation]
     importance: Importance
@@ -121,14 +101,7 @@ def explain(
     rounds: Sequence[ScoredRound],
     names: Sequence[str],
 ) -> tuple[ScoredOperation, ...]:
-    """One row for each operation of the space.
-
-    Args:
-        start: What pruning started from.
-        end: What it kept.
-        rounds: What was scored, in order.
-        names: Names of the rankers.
-    """
+    """One row for each operation of the space; `names` are those of the rankers."""
     scored: dict[Operation, tuple[int, int]] = {}
     for number, finished in enumerate(rounds):
         for index, operation in enumerate(finished.operations):
@@ -137,43 +110,32 @@ def explain(
     for cell, edge, op in start.space.operations():
         source, target = start.space.cell(cell).edges[edge]
         kept = end.keeps(cell, edge, op)
-        place = (cell, edge, source, target, op, kept)
+        row = ScoredOperation(cell, edge, source, target, op, kept)
         if (cell, edge, op) in scored:
             number, i = scored[cell, edge, op]
             found = rounds[number].importance
-            rows.append(
-                ScoredOperation(
-                    *place,
-                    score=float(found.total[i]),
-                    score_std=float(found.spread[i]),
-                    scores=_by_name(names, found.parts[i]),
-                    scores_std=_by_name(names, found.parts_spread[i]),
-                    round=number + 1,
-                    margin=_margin(rounds[number], i),
-                    reason="",
-                )
+            row = dataclasses.replace(
+                row,
+                score=float(found.total[i]),
+                score_std=float(found.spread[i]),
+                scores=dict(zip(names, found.parts[i].tolist(), strict=True)),
+                scores_std=dict(
+                    zip(names, found.parts_spread[i].tolist(), strict=True)
+                ),
+                round=number + 1,
+                margin=_margin(rounds[number], i),
             )
-            continue
-        reason = "the edge keeps all that it has"
-        offered = start.keeps(cell, edge, op)
-        if not offered:
-            reason = NOT_OFFERED
-        elif not kept:
-            reason = NEVER_SELECTED
-        rows.append(
-            ScoredOperation(*place, None, None, {}, {}, 0, None, reason, offered)
-        )
+        elif not start.keeps(cell, edge, op):
+            row = dataclasses.replace(row, reason=NOT_OFFERED, offered=False)
+        else:
+            why = "the edge keeps all that it has" if kept else NEVER_SELECTED
+            row = dataclasses.replace(row, reason=why)
+        rows.append(row)
     return tuple(rows)
 
 
 def warnings_of_loss(start: SpaceMask, end: SpaceMask, target: Target) -> list[str]:
-    """Which edges lost nothing although something was to go, and why.
-
-    Args:
-        start: What pruning started from.
-        end: What it kept.
-        target: What was asked for.
-    """
+    """Which edges lost nothing although something was to go, and why."""
     if not target.removes:
         return []
     keep = target.keeps(start)
@@ -204,13 +166,7 @@ def warnings_of_loss(start: SpaceMask, end: SpaceMask, target: Target) -> list[s
 
 
 def warnings_of(finished: ScoredRound, names: Sequence[str], number: int) -> list[str]:
-    """Where a ranker of a round cannot tell its candidates apart.
-
-    Args:
-        finished: The round.
-        names: Names of the rankers.
-        number: The round, from 1.
-    """
+    """Where a ranker of a round, numbered from 1, cannot tell its candidates apart."""
     found = []
     for name, column in zip(names, finished.importance.parts.T, strict=True):
         where = f"round {number}: {name}"
@@ -245,7 +201,3 @@ def _margin(finished: ScoredRound, index: int) -> float | None:
     ]
     finite = [float(value) for value in others if np.isfinite(value)]
     return min(finite, default=None)
-
-
-def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
-    return dict(zip(names, map(float, values), strict=True))

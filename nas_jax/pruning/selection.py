@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -61,7 +62,6 @@ class Target:
         }
 
     def _keep_of(self, there: int) -> int:
-        """What an edge keeps of so many operations."""
         if self.budget_bytes is not None:
             return 1
         if self.keep is not None:
@@ -116,27 +116,26 @@ def lowest(
     for value, (cell, edge, op) in zip(score, operations, strict=True):
         column = mask.space.cell(cell).ops.index(op)
         queues.setdefault((cell, edge), []).append((value, -column, (cell, edge, op)))
-    parametric = _parametric_of_nodes(mask)
-    dropped = []
+    convolutions: Counter[tuple[str, int]] = Counter()
+    for cell, edge, op in mask.space.operations():
+        if mask.keeps(cell, edge, op) and is_parametric(op):
+            convolutions[cell, mask.space.cell(cell).edges[edge][1]] += 1
+    dropped: list[Operation] = []
     left = {e: len(mask.edge(*e)) for e in queues}
-    waiting = {e: sorted(queue) for e, queue in queues.items()}
-    while waiting:
-        heads = []
-        for e, queue in list(waiting.items()):
-            if left[e] <= goal[e] or not queue:
-                del waiting[e]
-                continue
-            heads.append((*queue.pop(0), e))
-        for _, _, operation, e in sorted(heads):
+    waiting = [sorted(queue, reverse=True) for queue in queues.values()]
+    while True:
+        more = [q for q in waiting if q and left[q[-1][2][:2]] > goal[q[-1][2][:2]]]
+        if not more:
+            return dropped
+        for *_, operation in sorted(queue.pop() for queue in more):
             cell, edge, op = operation
             node = (cell, mask.space.cell(cell).edges[edge][1])
             if is_parametric(op):
-                if parametric[node] <= min_parametric:
+                if convolutions[node] <= min_parametric:
                     continue
-                parametric[node] -= 1
-            left[e] -= 1
+                convolutions[node] -= 1
+            left[cell, edge] -= 1
             dropped.append(operation)
-    return dropped
 
 
 def shortest_that_fits(length: int, needs: Callable[[int], int], budget: int) -> int:
@@ -169,14 +168,3 @@ def shortest_that_fits(length: int, needs: Callable[[int], int], budget: int) ->
         else:
             high, least = guess, found
     return low if most <= budget else high
-
-
-def _parametric_of_nodes(mask: SpaceMask) -> dict[tuple[str, int], int]:
-    """Convolutions on the edges into each node."""
-    counts: dict[tuple[str, int], int] = {}
-    for cell in mask.space.cells:
-        for edge, (_, target) in enumerate(cell.edges):
-            ops = mask.edge(cell.name, edge)
-            node = (cell.name, target)
-            counts[node] = counts.get(node, 0) + sum(map(is_parametric, ops))
-    return counts

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +19,7 @@ from nas_jax.plugins import PROVIDERS
 from nas_jax.proxies import get_proxy
 from nas_jax.pruning.candidates import Edge, Live, Operation
 from nas_jax.pruning.importance import Importance
-from nas_jax.pruning.rankers import Ranker
+from nas_jax.pruning.rankers import Ranker, usual_size
 from nas_jax.spaces import SearchSpace, SpaceMask
 
 Round = Mapping[Edge, int]
@@ -38,7 +37,6 @@ class Score(Protocol):
             whole_first: Whether the first is the whole network, which all rankers must
                 have a score of: one that has none is refused before the others run.
         """
-        ...
 
 
 class Strategy(Protocol):
@@ -57,18 +55,17 @@ class Strategy(Protocol):
     def schedule(
         self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
     ) -> list[Round]:
-        """What edges keep after each round.
+        """What edges keep after each round; one round, where nothing else is said.
 
         Args:
             mask: What is there.
             keep: What edges keep in the end.
             rng: For a strategy that draws an order.
         """
-        ...
+        return equal_rounds(mask, keep, 1)
 
     def count(self, operations: int) -> int:
         """Number of candidates of a round that may remove so many operations."""
-        ...
 
     def importance(
         self,
@@ -85,38 +82,33 @@ class Strategy(Protocol):
             score: Scores candidates; is called with `count` of them, all at once.
             rng: For a strategy that draws.
         """
-        ...
 
 
 def equal_rounds(mask: SpaceMask, keep: Mapping[Edge, int], rounds: int) -> list[Round]:
     """So many rounds, which remove about equally many operations each."""
-    return _rounds(mask, keep, rounds, lambda excess, done, n: -(-excess * done // n))
+    excess = _excess(mask, keep)
+    # Never more than there are operations to remove from an edge.
+    count = min(rounds, max(excess.values(), default=0))
+    return [
+        {e: keep[e] + n - -(-n * done // count) for e, n in excess.items()}
+        for done in range(1, count + 1)
+    ]
 
 
 def rounds_of_step(mask: SpaceMask, keep: Mapping[Edge, int], step: int) -> list[Round]:
     """Rounds that remove `step` operations of an edge each, as far as it has them."""
-    most = max((len(mask.edge(*e)) - keep[e] for e in keep), default=0)
-    rounds = math.ceil(max(most, 0) / step)
-    return _rounds(mask, keep, rounds, lambda excess, done, _: min(excess, done * step))
-
-
-def _rounds(
-    mask: SpaceMask,
-    keep: Mapping[Edge, int],
-    rounds: int,
-    gone: Callable[[int, int, int], int],
-) -> list[Round]:
-    """Rounds after which `gone(excess, done, rounds)` operations of an edge are gone.
-
-    Never more than there are operations to remove from an edge.
-    """
-    there = {e: len(mask.edge(*e)) for e in keep}
-    excess = {e: there[e] - keep[e] for e in keep if there[e] > keep[e]}
-    count = min(rounds, max(excess.values(), default=0))
+    excess = _excess(mask, keep)
+    most = max(excess.values(), default=0)
     return [
-        {e: there[e] - gone(excess[e], done, count) for e in excess}
-        for done in range(1, count + 1)
+        {e: keep[e] + max(0, n - gone) for e, n in excess.items()}
+        for gone in range(step, most + step, step)
     ]
+
+
+def _excess(mask: SpaceMask, keep: Mapping[Edge, int]) -> dict[Edge, int]:
+    """How many more operations edges have than they are to keep."""
+    excess = {edge: len(mask.edge(*edge)) - kept for edge, kept in keep.items()}
+    return {edge: more for edge, more in excess.items() if more > 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +145,9 @@ class StrategyEntry:
     Attributes:
         name: Its name.
         make: From a space and the options that are given, by name.
-        options: What may be given.
         title: Its name in running text.
         meaning: What a score is, in one sentence.
+        options: What may be given.
         reference: Where that is from; empty without a published source.
         part: What a proxy's own figure is.
         below_zero: What a negative score says; empty where there is none.
@@ -164,22 +156,19 @@ class StrategyEntry:
 
     name: str
     make: Callable[..., Strategy]
-    options: tuple[Option, ...]
     title: str
     meaning: str
-    reference: str
-    part: str
-    below_zero: str
-    averaged: str
+    options: Sequence[Option] = ()
+    reference: str = ""
+    part: str = ""
+    below_zero: str = ""
+    averaged: str = "Losses"
 
     @property
     def words(self) -> dict[str, str]:
         """All that there is to say of its numbers, by attribute, for artefacts."""
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if isinstance(value, str) and name != "name"
-        }
+        told = vars(self).items()
+        return {n: v for n, v in told if isinstance(v, str) and n != "name"}
 
 
 class _Strategies(Mapping[str, StrategyEntry]):
@@ -211,19 +200,8 @@ _HOW_TO_SCORE = frozenset(option.name for option in scoring_options(0, 0))
 a configuration keeps them while its strategy changes."""
 
 
-def register_strategy(
-    name: str,
-    make: Callable[..., Strategy],
-    *,
-    options: Iterable[Option] = (),
-    title: str = "",
-    meaning: str = "",
-    reference: str = "",
-    part: str = "",
-    below_zero: str = "",
-    averaged: str = "Losses",
-) -> None:
-    """Makes a strategy known by a name; see `StrategyEntry` for the arguments.
+def register_strategy(name: str, make: Callable[..., Strategy], **told: Any) -> None:
+    """Makes a strategy known by a name; see `StrategyEntry` for what may be told.
 
     Raises:
         ConfigError: The name is taken.
@@ -232,17 +210,20 @@ def register_strategy(
         raise ConfigError(
             f"a pruning strategy {name!r} is registered already; take another name"
         )
-    STRATEGIES.registered[name] = StrategyEntry(
-        name,
-        make,
-        tuple(options),
-        title or name,
-        meaning or f"A score is what the strategy {name} gives an operation.",
-        reference,
-        part,
-        below_zero,
-        averaged,
-    )
+    meaning = f"A score is what the strategy {name} gives an operation."
+    told = {"title": name, "meaning": meaning, **told}
+    STRATEGIES.registered[name] = StrategyEntry(name, make, **told)
+
+
+def of_supernet(make: Callable[..., Strategy]) -> Callable[..., Strategy]:
+    """From a strategy of a `SupernetSize` to one of a space and `scoring_options`."""
+
+    def made(
+        space: SearchSpace, *, channels: int = 0, layers: int = 0, **given: Any
+    ) -> Strategy:
+        return make(usual_size(space, channels, layers), **given)
+
+    return made
 
 
 def get_strategy(
@@ -264,21 +245,22 @@ def get_strategy(
             f"unknown pruning strategy {name!r}; allowed: {', '.join(STRATEGIES)}"
         )
     entry = STRATEGIES[name]
-    own = [option.name for option in entry.options]
     given = {field: value for field, value in (options or {}).items() if value}
-    for field in [field for field in given if field not in own]:
-        value = given.pop(field)
-        if field in _HOW_TO_SCORE:
-            continue
-        others = [
+    for field, value in [*given.items()]:
+        owners = [
             other.name
             for other in STRATEGIES.values()
             if field in [option.name for option in other.options]
         ]
-        raise ConfigError(
-            f"pruning strategy {name!r} has no {field} ({value!r} given); leave it out"
-            + (f", or take {' or '.join(others)}" if others else "")
-        )
+        if name in owners:
+            continue
+        if field not in _HOW_TO_SCORE:
+            others = f", or take {' or '.join(owners)}" if owners else ""
+            raise ConfigError(
+                f"pruning strategy {name!r} has no {field} ({value!r} given); leave it "
+                f"out{others}"
+            )
+        del given[field]
     for proxy in given.get("proxies", ()):
         get_proxy(proxy)
     return entry.make(space, **given)

@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nas_jax.artefacts import (
-    Budget,
-    CellGenotype,
     ChosenCells,
     Data,
     Memory,
-    Operation,
     Pruning,
-    Ranker,
     Retraining,
-    SearchDecision,
     Summary,
     from_json,
     read,
@@ -26,22 +21,6 @@ from nas_jax.artefacts import (
 from nas_jax.errors import WorkdirError
 from nas_jax.report import consistency
 from nas_jax.report.logs import LogRow, SearchLog, read_retraining, read_search
-
-__all__ = [
-    "Artefacts",
-    "Budget",
-    "CellGenotype",
-    "ChosenCells",
-    "Data",
-    "Memory",
-    "Operation",
-    "Pruning",
-    "Ranker",
-    "SearchDecision",
-    "Summary",
-    "finite",
-    "read_artefacts",
-]
 
 
 @dataclass(frozen=True)
@@ -71,8 +50,6 @@ def finite(number: float | None) -> float | None:
 def read_artefacts(workdir: Path) -> Artefacts:
     """Reads every artefact that a working directory holds.
 
-    Damaged rows of logs are left out; `notes` of the result count them.
-
     Raises:
       WorkdirError: the directory does not exist, an artefact is malformed (the message
         names the file and the field), or artefacts do not belong together.
@@ -85,20 +62,15 @@ def read_artefacts(workdir: Path) -> Artefacts:
     environment = read_object(workdir / "environment.json")
     images = (environment or {}).get("data")
     data = images and from_json(Data, images, "environment.json", "data")
-    pruning = read(workdir / "prune.json", Pruning)
-    genotype = read(workdir / "genotype.json", ChosenCells)
-    memory = read(workdir / "memory.json", Memory)
-    retraining = read(workdir / "retrain.json", Retraining)
-    summary = read(workdir / "summary.json", Summary)
+    files = {
+        "prune.json": (pruning := read(workdir / "prune.json", Pruning)),
+        "genotype.json": (genotype := read(workdir / "genotype.json", ChosenCells)),
+        "memory.json": (memory := read(workdir / "memory.json", Memory)),
+        "retrain.json": read(workdir / "retrain.json", Retraining),
+        "summary.json": (summary := read(workdir / "summary.json", Summary)),
+    }
     search, searched = read_search(workdir / "search.jsonl")
     retrain, retrained = read_retraining(workdir / "retrain.jsonl")
-    files = {
-        "prune.json": pruning,
-        "genotype.json": genotype,
-        "memory.json": memory,
-        "retrain.json": retraining,
-        "summary.json": summary,
-    }
     notes = consistency.check(
         {name: value for name, value in files.items() if value is not None},
         {"search.jsonl": searched, "retrain.jsonl": retrained},

@@ -17,7 +17,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -25,10 +24,10 @@ from matplotlib.ticker import FixedLocator, Formatter, MaxNLocator
 from numpy.typing import NDArray
 
 from nas_jax.report.artefacts import finite
-from nas_jax.report.drawing.shapes import CellShape
 from nas_jax.report.formats import tick_texts
 from nas_jax.report.logs import LogRow, SearchLog
 from nas_jax.report.style import KINDS, dash_of, kind_of
+from nas_jax.spaces import CellSpec
 
 _VARIABLES = ("ink", "soft", "line", "panel", "accent", "second")
 COLOUR = {
@@ -67,22 +66,8 @@ _SETTINGS: Any = {
 _GROUPS = 240
 _POINTS = 14_000
 """Most points drawn over all panels of alphas together; bounds the page's size."""
-_SPANS = (
-    0.001,
-    0.002,
-    0.003,
-    0.005,
-    0.01,
-    0.02,
-    0.03,
-    0.05,
-    0.1,
-    0.2,
-    0.3,
-    0.5,
-    0.7,
-    1.0,
-)
+_SPANS = [share / 1000 for share in (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300)]
+_SPANS += [0.5, 0.7, 1.0]
 
 Numbers = NDArray[np.float64]
 
@@ -175,10 +160,7 @@ class Curve:
 def curve(
     rows: Sequence[LogRow], key: str, name: str, colour: str, marked: bool = False
 ) -> Curve | None:
-    """The curve of one logged number over epochs, or None if it was never logged.
-
-    Rows without a finite value or epoch are left out.
-    """
+    """One logged number over epochs, where both are finite; None if it never was."""
     points = [
         (x, y)
         for row in rows
@@ -191,10 +173,13 @@ def curve(
     return Curve(name, colour, epochs, values, marked)
 
 
-def thin(values: Sequence[float], groups: int) -> list[tuple[float, float, float]]:
-    """(mean, lowest, highest) of consecutive groups of nearly equal size."""
-    parts = np.array_split(np.asarray(values), min(groups, len(values)))
-    return [(float(p.mean()), float(p.min()), float(p.max())) for p in parts]
+def thin(values: Sequence[float]) -> Numbers:
+    """Mean, lowest and highest, `[3, groups]`, of consecutive groups of near one size.
+
+    Few values are a group each.
+    """
+    parts = np.array_split(np.asarray(values), min(_GROUPS, len(values)))
+    return np.array([(part.mean(), part.min(), part.max()) for part in parts]).T
 
 
 def line_chart(
@@ -208,32 +193,27 @@ def line_chart(
         axes = figure.add_axes((0.1, 0.16, 0.885, 0.8))
         for item in curves:
             colour = COLOUR[item.colour]
-            x = [mean for mean, _, _ in thin(item.x, _GROUPS)]
-            mean, low, high = zip(*thin(item.y, _GROUPS), strict=True)
+            x = thin(item.x)[0]
+            mean, low, high = thin(item.y)
             if item.grouped:
                 axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
             marked = item.marked and len(x) <= 40 or len(x) == 1
             marker = "o" if marked else None
             axes.plot(x, mean, color=colour, lw=1.5, marker=marker, markersize=3.5)
-        _dress(axes, as_percent)
+        axes.grid(axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=2))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel("epoch", loc="right", labelpad=1)
+        axes.margins(x=0.015, y=0.07)
+        axes.xaxis.set_major_formatter(Ticks())
+        axes.yaxis.set_major_formatter(Ticks(as_percent))
+        if as_percent:
+            bottom, top = axes.get_ylim()
+            axes.set_ylim(max(bottom, -0.02), min(top, 1.02))
         epochs = {epoch for item in curves for epoch in item.x}
         if len(epochs) == 1:
             axes.xaxis.set_major_locator(FixedLocator(list(epochs)))
         return inline(figure, label, identifier, "chart")
-
-
-def _dress(axes: Axes, as_percent: bool) -> None:
-    """Light grid, no frame, few ticks."""
-    axes.grid(axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=2))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("epoch", loc="right", labelpad=1)
-    axes.margins(x=0.015, y=0.07)
-    axes.xaxis.set_major_formatter(Ticks())
-    axes.yaxis.set_major_formatter(Ticks(as_percent))
-    if as_percent:
-        bottom, top = axes.get_ylim()
-        axes.set_ylim(max(bottom, -0.02), min(top, 1.02))
 
 
 def pick_rows(count: int, lines: int) -> list[int]:
@@ -243,10 +223,7 @@ def pick_rows(count: int, lines: int) -> list[int]:
 
 
 def axis_of(values: Numbers) -> tuple[float, float]:
-    """The ends of a panel's axis: the least of a few spans about the finite values.
-
-    The ends lie in 0 to 1 and are short to write; the least span is 0.1 points.
-    """
+    """A panel's axis in 0 to 1: the least of a few spans about the finite values."""
     found = values[np.isfinite(values)]
     low, high = (found.min(), found.max()) if found.size else (0.0, 1.0)
     span = next((span for span in _SPANS if span >= 1.2 * (high - low)), 1.0)
@@ -258,10 +235,7 @@ def axis_of(values: Numbers) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class AlphaPanel:
-    """One edge's operations over time.
-
-    `moved` is the most that a probability is away from its first value.
-    """
+    """One edge over time; `moved` is the most that a probability left its first one."""
 
     edge: tuple[int, int]
     chosen: str | None
@@ -275,7 +249,7 @@ class AlphaPanel:
 
 
 def alpha_panels(
-    shape: CellShape,
+    shape: CellSpec,
     search: SearchLog,
     chosen: dict[tuple[int, int], str],
     rows: list[int],
@@ -283,29 +257,22 @@ def alpha_panels(
 ) -> list[AlphaPanel]:
     """A panel for each edge of a cell, in the order of the edges.
 
-    Args:
-      shape: the cell.
-      search: the log.
-      chosen: operations of the genotype by edge, drawn in bold.
-      rows: which rows of the log are drawn.
-      identifier: what the ids of its panels start with.
+    `chosen` operations by edge are bold, and those `rows` of the log are drawn.
     """
     times = np.array([float(search.rows[row].step) for row in rows])
     panels = []
     for index, edge in enumerate(shape.edges):
         logged = np.array([row[shape.name][index] for row in search.alphas])
-        series = logged[rows]
-        picture = _panel(
-            shape, edge, times, series, chosen.get(edge), f"{identifier}-{index}"
-        )
+        op, name = chosen.get(edge), f"{identifier}-{index}"
+        picture = _panel(shape, edge, times, logged[rows], op, name)
         gone = np.abs(logged - logged[0])
         moved = float(np.nanmax(gone)) if np.isfinite(gone).any() else 0.0
-        panels.append(AlphaPanel(edge, chosen.get(edge), picture, moved))
+        panels.append(AlphaPanel(edge, op, picture, moved))
     return panels
 
 
 def _panel(
-    shape: CellShape,
+    shape: CellSpec,
     edge: tuple[int, int],
     times: Numbers,
     series: Numbers,
@@ -313,11 +280,7 @@ def _panel(
     identifier: str,
 ) -> Markup:
     """One edge's panel; `series[t, o]` is operation o's probability at time t."""
-    live = [
-        index
-        for index in range(len(shape.operations))
-        if np.any(np.isfinite(series[:, index]) & (series[:, index] > 0))
-    ]
+    live = [i for i, line in enumerate(series.T) if is_live(line)]
     low, high = axis_of(series[:, live])
     # The figures stand beyond the rules, where no line is.
     heights = 0.15 + 0.7 * (np.clip(series, low, high) - low) / (high - low)
@@ -326,16 +289,18 @@ def _panel(
     x = (times - times[0]) / span if span else np.full_like(times, 0.5)
     with canvas(142, 100) as figure:
         figure.patch.set_facecolor(COLOUR["panel"])
-        for end, height, side in ((high, 0.85, "bottom"), (low, 0.15, "top")):
+        soft = COLOUR["soft"]
+        for end, height, away, side in (
+            (high, 0.85, 0.02, "bottom"),
+            (low, 0.15, -0.02, "top"),
+        ):
             _line(figure, (0, 1), (height, height), COLOUR["line"])
-            away = 0.02 if side == "bottom" else -0.02
-            text, soft = f"{100 * end:.4g}%", COLOUR["soft"]
-            figure.text(0.03, height + away, text, color=soft, va=side)
-        for index in sorted(live, key=lambda index: shape.operations[index] == chosen):
-            operation, y = shape.operations[index], heights[:, index]
+            figure.text(0.03, height + away, f"{100 * end:.4g}%", color=soft, va=side)
+        for index in sorted(live, key=lambda index: shape.ops[index] == chosen):
+            operation, y = shape.ops[index], heights[:, index]
             colour = COLOUR[f"op-{kind_of(operation).key}"]
             bold = operation == chosen
-            dash = dash_of(operation, shape.operations)
+            dash = dash_of(operation, shape.ops)
             _line(figure, x, y, colour, lw=2.4 if bold else 1.3, linestyle=dash)
             # A point without a neighbour, of which a line shows nothing.
             there = np.isfinite(y)
@@ -344,7 +309,7 @@ def _panel(
                 dot: Any = {"marker": "o", "ms": 6.4 if bold else 4.8, "mew": 0}
                 _line(figure, x[lone], y[lone], colour, linestyle="none", **dot)
         ending = ", ".join(
-            f"{shape.operations[index]} {series[-1, index]:.3g}" for index in live
+            f"{shape.ops[index]} {series[-1, index]:.3g}" for index in live
         )
         source, target = edge
         label = (
@@ -352,6 +317,11 @@ def _panel(
             f"to {100 * high:.4g}%; at the end {ending}"
         )
         return inline(figure, label, identifier, "panel")
+
+
+def is_live(series: Numbers) -> bool:
+    """Whether an operation was searched: pruned ones have no probability."""
+    return bool(np.any(np.isfinite(series) & (series > 0)))
 
 
 def line_sample(operation: str, operations: Sequence[str], identifier: str) -> Markup:

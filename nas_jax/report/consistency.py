@@ -1,7 +1,6 @@
 """Whether artefacts that stand side by side were made from one another.
 
 Every artefact says what it was made from, and every row of a log the digest of that.
-Where they contradict each other, a page about all of them would be wrong.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import Any
 
 from nas_jax.artefacts import Artefact
 from nas_jax.errors import NasJaxError, WorkdirError
+from nas_jax.report.formats import plural
 from nas_jax.report.logs import Origin
 from nas_jax.spaces import Genotype, get_mask
 
@@ -33,14 +33,12 @@ def check(
 
     Args:
       artefacts: those that there are, by file name.
-      logs: what logs tell beside their numbers, by file name.
+      logs: by file name.
       images: SHA-256 of the images in environment.json; empty without one.
       config: config.json; empty without one.
 
     Returns:
-      Sentences on damaged rows that were left out, on artefacts that do not record what
-      they were made from, so that this could not be checked, and on a network that was
-      retrained but not searched.
+      Sentences on what was left out and on what could not be checked.
 
     Raises:
       WorkdirError: names the artefacts and what contradicts.
@@ -67,8 +65,7 @@ def check(
     starts = {**inputs("mask", "prune.json"), **inputs("start", "memory.json")}
     _check_equal("masks to start from", starts)
     return [
-        *_damages(logs),
-        *_unrecorded([name for name in artefacts if name not in made], logs),
+        *_left_out(artefacts, logs),
         *_retrained_another(artefacts, config.get("space")),
     ]
 
@@ -99,17 +96,14 @@ def _check_equal(what: str, found: Mapping[str, Any]) -> None:
             )
 
 
-def _damages(logs: Mapping[str, Origin]) -> Iterator[str]:
+def _left_out(
+    artefacts: Mapping[str, Artefact], logs: Mapping[str, Origin]
+) -> Iterator[str]:
     for name, log in logs.items():
         if log.damaged:
-            rows = (
-                "1 damaged row" if log.damaged == 1 else f"{log.damaged} damaged rows"
-            )
-            yield f"{rows} of {name} left out"
-
-
-def _unrecorded(bare: list[str], logs: Mapping[str, Origin]) -> Iterator[str]:
-    bare = [*bare, *(name for name, log in logs.items() if "" in log.digests)]
+            yield f"{plural(log.damaged, 'damaged row')} of {name} left out"
+    bare = [name for name, one in artefacts.items() if not one.made_from]
+    bare += [name for name, log in logs.items() if "" in log.digests]
     if bare:
         yield (
             "this folder does not record what its artefacts were made from "

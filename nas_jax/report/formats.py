@@ -6,15 +6,21 @@ import itertools
 import math
 from collections.abc import Sequence
 
-_MIB = 2**20
-
 
 def mebibytes(count: float) -> str:
     """Bytes as MiB with three significant digits or whole numbers: `5,005 MiB`."""
-    size = count / _MIB
+    size = count / 2**20
     if size >= 100:
         return f"{size:,.0f} MiB"
     return f"{size:.1f} MiB" if size >= 10 else f"{size:.2f} MiB"
+
+
+def gibibytes(count: float) -> str:
+    """Bytes as GiB with as few decimals as it takes, as MiB below one GiB."""
+    size = count / 2**30
+    if size < 1:
+        return mebibytes(count)
+    return f"{size:,.2f}".rstrip("0").rstrip(".") + " GiB"
 
 
 def duration(seconds: float) -> str:
@@ -41,6 +47,11 @@ def count(number: int) -> str:
     return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:.2f} M"
 
 
+def plural(number: int, noun: str) -> str:
+    """`1 round`, `2 rounds`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def percent(fraction: float, digits: int = 1) -> str:
     """A fraction as percent: `98.1%`."""
     return f"{100 * fraction:.{digits}f}%"
@@ -51,37 +62,27 @@ def change(before: float, after: float) -> str:
     if before == 0:
         return "n/a"
     value = 100 * (after - before) / before
-    sign = "−" if value < 0 else "+"
-    return (
-        f"{sign}{abs(value):.0f}%" if abs(value) >= 10 else f"{sign}{abs(value):.1f}%"
-    )
+    text = f"{value:+.0f}%" if abs(value) >= 10 else f"{value:+.1f}%"
+    return text.replace("-", "−")
 
 
 def score(number: float | None, digits: int = 3) -> str:
     """A score in significant digits with a true minus sign; a dash if None."""
     if number is None:
         return "–"
-    text = f"{number:.{digits}g}"
-    return text.replace("-", "−")
+    return f"{number:.{digits}g}".replace("-", "−")
 
 
 def tick_texts(ticks: Sequence[float], unit: str = "") -> list[str]:
-    """Labels of an axis in as few digits as say where each tick is, so all differ.
-
-    Args:
-      ticks: values in ascending order.
-      unit: what follows each number, such as `%`.
-    """
+    """Labels of ascending ticks, in as few digits as say where each is: all differ."""
     steps = [b - a for a, b in itertools.pairwise(ticks)]
     # A tick that stands alone is told to a thousandth of itself.
     near = min((step for step in steps if step > 0), default=0.0)
     near = (near or max(map(abs, ticks), default=0.0)) / 1e3
     for digits in range(1, 18):
         texts = [f"{tick:.{digits}g}" for tick in ticks]
-        if all(
-            abs(float(text) - tick) <= near
-            for text, tick in zip(texts, ticks, strict=True)
-        ):
+        off = [abs(float(text) - at) for text, at in zip(texts, ticks, strict=True)]
+        if max(off) <= near:
             break
     return [_plain(text).replace("-", "−") + unit for text in texts]
 

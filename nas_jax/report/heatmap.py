@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas_jax.report.artefacts import Operation
-from nas_jax.report.drawing.shapes import CellShape
+from nas_jax.artefacts import Operation
 from nas_jax.report.formats import score as show
 from nas_jax.report.style import STEPS, short_name
+from nas_jax.spaces import CellSpec
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Scale:
         """The colour step of a score, from 0 to 2 * STEPS."""
         if self.high == self.low:
             return STEPS
-        share = (score - self.low) / (self.high - self.low)
-        share = min(1.0, max(0.0, share))
+        share = min(1.0, max(0.0, (score - self.low) / (self.high - self.low)))
         if self.diverging:
             return round(2 * STEPS * share)
         # One sign only: the pale middle stands for the end that is nearer to zero.
@@ -57,8 +56,7 @@ def robust_scale(scores: Sequence[float]) -> Scale:
 def scales_by_round(rows: Sequence[Operation]) -> dict[int, Scale]:
     """The scale of each round's scores, so that none is compared across rounds.
 
-    All are diverging if one is or if their signs differ, so that a colour stands for
-    the same sign in every round.
+    A colour stands for the same sign in every round.
     """
     scores: dict[int, list[float]] = {}
     for row in rows:
@@ -111,29 +109,19 @@ class Square:
     round: int
 
 
-@dataclass(frozen=True)
-class HeatMap:
-    """A cell's table: two-part column names, and rows of squares by edge.
-
-    A square is None where pruning did not start with the operation.
-    """
-
-    name: str
-    kept: int
-    total: int
-    columns: tuple[tuple[str, str], ...]
-    rows: tuple[tuple[tuple[int, int], tuple[Square | None, ...]], ...]
-
-
 def _reach(scales: Iterable[Scale]) -> float:
     return max((max(-scale.low, scale.high) for scale in scales), default=0.0)
 
 
 def heat_map(
-    shape: CellShape, rows: Sequence[Operation], scales: Mapping[int, Scale]
-) -> HeatMap:
-    """The table of one cell; `rows` are its operations, `scales` those of all cells."""
+    shape: CellSpec, offered: Sequence[Operation], scales: Mapping[int, Scale]
+) -> dict[str, Any]:
+    """The table of one cell: two-part column names, and rows of squares by edge.
+
+    A square is None where pruning did not start with the operation.
+    """
     reach, rounds = _reach(scales.values()), len(scales) > 1
+    rows = [row for row in offered if row.cell == shape.name]
     squares = {}
     for row in rows:
         colour, text = "unscored", "–"
@@ -147,16 +135,16 @@ def heat_map(
             row.kept,
             row.round if rounds else 0,
         )
-    return HeatMap(
-        shape.name,
-        sum(row.kept for row in rows),
-        len(rows),
-        tuple(short_name(name) for name in shape.operations),
-        tuple(
-            (edge, tuple(squares.get((index, name)) for name in shape.operations))
+    return {
+        "name": shape.name,
+        "kept": sum(row.kept for row in rows),
+        "total": len(rows),
+        "columns": [short_name(name) for name in shape.ops],
+        "rows": [
+            (edge, [squares.get((index, name)) for name in shape.ops])
             for index, edge in enumerate(shape.edges)
-        ),
-    )
+        ],
+    }
 
 
 def legend(scales: Mapping[int, Scale], rows: Sequence[Operation]) -> dict[str, Any]:
@@ -165,13 +153,9 @@ def legend(scales: Mapping[int, Scale], rows: Sequence[Operation]) -> dict[str, 
     With several rounds the bar has words for values: each round has its own.
     """
     without = {"kept" if row.kept else "dropped" for row in rows if row.score is None}
-    found: dict[str, Any] = {
-        "bar": None,
-        "rounds": len(scales) > 1,
-        "unscored": without,
-    }
+    found: dict[str, Any] = {"rounds": len(scales) > 1, "unscored": without}
     if not scales:
-        return found
+        return found | {"bar": None}
     # A round whose scores are all 0 has no side.
     scale = max(scales.values(), key=lambda scale: _reach([scale]))
     first, last = f"≤ {show(scale.low, 2)}", f"≥ {show(scale.high, 2)}"

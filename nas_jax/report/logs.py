@@ -36,10 +36,8 @@ class SearchLog:
 class Origin:
     """What a log tells beside its numbers.
 
-    Attributes:
-        digests: Of what its rows were made from; empty text for a row that does not
-            record it.
-        damaged: Rows that were left out.
+    `digests` are of what its rows were made from, empty text for a row that does not
+    record it; `damaged` rows were left out.
     """
 
     digests: frozenset[str]
@@ -53,9 +51,11 @@ def read_search(path: Path) -> tuple[SearchLog | None, Origin]:
       WorkdirError: rows have alphas of different shapes; names the line.
     """
     found, origin = _read(path, lambda row: (_log_row(row), _alphas(row)))
-    shapes = [(number, _shape(alphas)) for number, (_, alphas) in found]
-    for number, shape in shapes:
-        if shape != shapes[0][1]:
+    first = None
+    for number, (_, alphas) in found:
+        shape = {name: [*map(len, edges)] for name, edges in alphas.items()}
+        first = first or shape
+        if shape != first:
             raise WorkdirError(
                 f"{path.name}, line {number}: alphas has another shape than the first "
                 "row's, so they are of two searches; search again in a new --workdir"
@@ -63,8 +63,8 @@ def read_search(path: Path) -> tuple[SearchLog | None, Origin]:
     if not found:
         return None, origin
     rows = _by_step([row for _, (row, _) in found])
-    alphas = {row.step: alphas for _, (row, alphas) in found}
-    return SearchLog(rows, tuple(alphas[row.step] for row in rows)), origin
+    last = {row.step: alphas for _, (row, alphas) in found}
+    return SearchLog(rows, tuple(last[row.step] for row in rows)), origin
 
 
 def read_retraining(path: Path) -> tuple[tuple[LogRow, ...] | None, Origin]:
@@ -79,10 +79,7 @@ Alphas = dict[str, tuple[tuple[float, ...], ...]]
 def _read(
     path: Path, build: Callable[[dict[str, Any]], T]
 ) -> tuple[list[tuple[int, T]], Origin]:
-    """What `build` makes of each row of a log, by line; it raises where one is damaged.
-
-    The log may be missing.
-    """
+    """What `build` makes of each row of a log, by line; it raises for a damaged one."""
     rows, digests, damaged = [], set(), 0
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     for number, line in enumerate(lines, start=1):
@@ -111,17 +108,12 @@ def _log_row(row: dict[str, Any]) -> LogRow:
 def _alphas(row: dict[str, Any]) -> Alphas:
     """Probabilities; strict JSON has null for NaN."""
     stored = dict[str, tuple[tuple[float | None, ...], ...]]
-    return {
-        cell: tuple(
-            tuple(math.nan if share is None else share for share in edge)
-            for edge in edges
-        )
-        for cell, edges in from_json(stored, row["alphas"], "", "alphas").items()
-    }
+    found = from_json(stored, row["alphas"], "", "alphas")
 
+    def shares(edge: tuple[float | None, ...]) -> tuple[float, ...]:
+        return tuple(math.nan if share is None else share for share in edge)
 
-def _shape(alphas: Alphas) -> dict[str, list[int]]:
-    return {name: [len(edge) for edge in edges] for name, edges in alphas.items()}
+    return {cell: tuple(map(shares, edges)) for cell, edges in found.items()}
 
 
 def _by_step(rows: list[LogRow]) -> tuple[LogRow, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 import re
 import shlex
@@ -14,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup, escape
 
 import nas_jax
 from nas_jax.report import charts, formats
-from nas_jax.report.artefacts import Artefacts, Pruning, read_artefacts
-from nas_jax.report.charts import Curve, curve, line_chart
+from nas_jax.report.artefacts import Artefacts, read_artefacts
+from nas_jax.report.charts import curve
 from nas_jax.report.drawing import draw_cell
 from nas_jax.report.drawing.shapes import (
-    CellShape,
     Gene,
     check_alphas,
     find_shapes,
@@ -38,21 +37,11 @@ from nas_jax.report.pruning import (
 )
 from nas_jax.report.style import KINDS, STEPS, kind_of, label_of, palette_css
 from nas_jax.report.text import final_accuracy, headline, peaks, run_name, stages
-from nas_jax.spaces import SearchSpace
+from nas_jax.spaces import CellSpec, SearchSpace
 
 Genes = Mapping[str, tuple[Gene, ...]]
-Shapes = Mapping[str, CellShape]
+Shapes = Mapping[str, CellSpec]
 Context = dict[str, Any]
-
-
-def _offered(pruning: Pruning) -> str:
-    """What pruning started with: a whole space or a part of one."""
-    if pruning.total == len(pruning.operations):
-        return f"{pruning.total} operations of the {pruning.space} space"
-    return (
-        f"the {pruning.total} operations that it started with, a part of the "
-        f"{pruning.space} space"
-    )
 
 
 def _lead(artefacts: Artefacts) -> str:
@@ -63,9 +52,14 @@ def _lead(artefacts: Artefacts) -> str:
         how = f"Zero-shot pruning ({meaning_of(pruning)['title']})"
         if pruning.strategy == "random":
             how = "A random draw"
+        offered = f"{pruning.total} operations of"
+        if pruning.total < len(pruning.operations):
+            offered = f"the {pruning.total} operations that it started with, a part of"
         chosen = artefacts.genotype is not None
         then = ", and one-shot search chose the cells from them" if chosen else ""
-        sentences.append(f"{how} kept {pruning.kept} of {_offered(pruning)}{then}.")
+        sentences.append(
+            f"{how} kept {pruning.kept} of {offered} the {pruning.space} space{then}."
+        )
     accuracy = final_accuracy(artefacts)
     if accuracy is not None:
         number = artefacts.summary.num_test if artefacts.summary else None
@@ -75,17 +69,6 @@ def _lead(artefacts: Artefacts) -> str:
             f"{percent(accuracy)} of {images} correctly."
         )
     return " ".join(sentences)
-
-
-def _genes(artefacts: Artefacts, shapes: Shapes) -> Genes:
-    """The genotype's genes by cell, after checking the artefacts against the cells."""
-    if not shapes:
-        return {}
-    if artefacts.search is not None:
-        check_alphas(artefacts.search, dict(shapes))
-    if artefacts.genotype is None:
-        return {}
-    return genotype_genes(artefacts.genotype, dict(shapes))
 
 
 def _cells(artefacts: Artefacts, genes: Genes, shapes: Shapes) -> Context:
@@ -123,18 +106,12 @@ def _alphas(search: SearchLog, genes: Genes, shapes: Shapes) -> Context:
         groups[name] = charts.alpha_panels(
             shapes[name], search, chosen, rows, f"alphas{number}"
         )
-    operations = list(
-        dict.fromkeys(
-            operation
-            for name in first
-            for index, operation in enumerate(shapes[name].operations)
-            if any(
-                math.isfinite(edge[index]) and edge[index] > 0
-                for row in search.alphas
-                for edge in row[name]
-            )
-        )
-    )
+    operations: list[str] = []
+    for name in first:
+        logged = np.array([row[name] for row in search.alphas])
+        ops = enumerate(shapes[name].ops)
+        operations += [op for i, op in ops if charts.is_live(logged[..., i])]
+    operations = list(dict.fromkeys(operations))
     return {
         "groups": groups,
         "legend": {
@@ -153,16 +130,13 @@ def _alphas(search: SearchLog, genes: Genes, shapes: Shapes) -> Context:
 def _charts(stage: str, rows: Sequence[LogRow], against: str) -> list[Context]:
     """Loss and accuracy of a stage, in training and in the test `against` it."""
     found = []
+    key = "test" if against == "test" else "valid"
     for figure in ("loss", "accuracy"):
-        key = "test" if against == "test" else "valid"
-        curves: list[Curve] = [
-            item
-            for item in (
-                curve(rows, f"train_{figure}", "training", "accent"),
-                curve(rows, f"{key}_{figure}", against, "second", against == "test"),
-            )
-            if item is not None
-        ]
+        logged = (
+            curve(rows, f"train_{figure}", "training", "accent"),
+            curve(rows, f"{key}_{figure}", against, "second", against == "test"),
+        )
+        curves = [item for item in logged if item is not None]
         if not curves:
             continue
         title = f"{stage}: {figure}"
@@ -174,10 +148,11 @@ def _charts(stage: str, rows: Sequence[LogRow], against: str) -> list[Context]:
         end = max(item.x[-1] for item in curves)
         label = f"{title} over {end:g} epochs; at the end {ending}"
         identifier = f"{stage}-{figure}".lower()
+        picture = charts.line_chart(curves, label, identifier, as_percent)
         found.append(
             {
                 "title": title,
-                "picture": line_chart(curves, label, identifier, as_percent),
+                "picture": picture,
                 "finals": finals,
                 "grouped": any(item.grouped for item in curves),
             }
@@ -203,13 +178,17 @@ def best_note(artefacts: Artefacts) -> str:
 
 
 def _reproduce(artefacts: Artefacts) -> Context:
-    """Command, seeds, environment and config."""
-    environment = dict(artefacts.environment or {})
-    command = _command(environment)
+    """Command, as a line for a shell, seeds, environment and config."""
+    environment, config = dict(artefacts.environment or {}), artefacts.config
+    command = environment.pop("command", None)
+    folder = environment.pop("working_directory", None)
     earlier = environment.pop("earlier", None)
-    config = artefacts.config
+    if isinstance(command, list):
+        command = shlex.join(map(str, command))
+    if command and folder:
+        command = f"cd {shlex.quote(str(folder))} && {command}"
     return {
-        "command": command,
+        "command": str(command or ""),
         "resumed": len(earlier) if isinstance(earlier, list) else 0,
         "seeds": _seeds(artefacts),
         "environment": _flatten(environment),
@@ -217,28 +196,14 @@ def _reproduce(artefacts: Artefacts) -> Context:
     }
 
 
-def _command(environment: Context) -> str:
-    """Takes out what was typed and where, as a line for a shell; empty for nothing."""
-    command = environment.pop("command", None)
-    folder = environment.pop("working_directory", None)
-    if isinstance(command, list):
-        command = shlex.join(str(part) for part in command)
-    if not command:
-        return ""
-    return f"cd {shlex.quote(str(folder))} && {command}" if folder else str(command)
-
-
 def _seeds(artefacts: Artefacts) -> dict[str, Any]:
     config = artefacts.config or {}
-    seeds = {}
-    if "seed" in config:
-        seeds["run"] = config["seed"]
-    elif artefacts.summary is not None and artefacts.summary.seed is not None:
-        seeds["run"] = artefacts.summary.seed
-    data = config.get("data")
-    if isinstance(data, dict) and "seed" in data:
-        seeds["data split"] = data["seed"]
-    return seeds
+    summary, data = artefacts.summary, config.get("data")
+    seeds = {
+        "run": config.get("seed", summary.seed if summary else None),
+        "data split": data.get("seed") if isinstance(data, dict) else None,
+    }
+    return {label: seed for label, seed in seeds.items() if seed is not None}
 
 
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -262,8 +227,12 @@ def unbroken(text: str) -> Markup:
 
 def _context(artefacts: Artefacts, space: SearchSpace | None) -> Context:
     shapes = find_shapes(artefacts, space)
-    genes = _genes(artefacts, shapes)
     search, retrain = artefacts.search, artefacts.retrain
+    genes: Genes = {}
+    if search and shapes:
+        check_alphas(search, shapes)
+    if artefacts.genotype and shapes:
+        genes = genotype_genes(artefacts.genotype, shapes)
     return {
         "name": run_name(artefacts),
         "lead": _lead(artefacts),

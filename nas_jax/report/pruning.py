@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nas_jax.artefacts import Operation, Pruning
 from nas_jax.report import heatmap
-from nas_jax.report.artefacts import Operation, Pruning
 from nas_jax.report.drawing.shapes import shapes_of_pruning
-from nas_jax.report.formats import duration, mebibytes
+from nas_jax.report.formats import duration, gibibytes, mebibytes, plural
 from nas_jax.report.formats import score as show
 
 
 def meaning_of(pruning: Pruning) -> dict[str, str]:
-    """What the strategy said of its numbers when it pruned, by attribute of its entry.
-
-    Little is known where prune.json does not say.
-    """
+    """What the strategy said of its numbers; little where prune.json does not say."""
     name = pruning.strategy
     unknown = {
         "title": name,
@@ -25,7 +22,7 @@ def meaning_of(pruning: Pruning) -> dict[str, str]:
         "below_zero": "",
         "averaged": "Scores",
     }
-    return unknown | pruning.meaning
+    return unknown | (pruning.meaning or {})
 
 
 def target(pruning: Pruning) -> str:
@@ -34,11 +31,8 @@ def target(pruning: Pruning) -> str:
     With a budget, also what the search step needs now.
     """
     if pruning.budget is not None:
-        budget = pruning.budget
-        return (
-            f"{_gibibytes(budget.allowed)} on {budget.target}: the search step needs "
-            f"{_gibibytes(budget.needed)}"
-        )
+        allowed, needed = _bytes(pruning)
+        return f"{allowed} on {pruning.budget.target}: the search step needs {needed}"
     if pruning.keep is not None:
         return f"{plural(pruning.keep, 'operation')} an edge"
     assert pruning.level is not None, "the reader asks for one of the three"
@@ -47,15 +41,16 @@ def target(pruning: Pruning) -> str:
 
 def course(pruning: Pruning) -> str:
     """The strategy, where it stopped and after what, in one or two sentences."""
-    stop = "at " + target(pruning)
     if pruning.budget is not None:
-        budget = pruning.budget
+        allowed, needed = _bytes(pruning)
         stop = (
-            f"when the search step fitted {_gibibytes(budget.allowed)} on "
-            f"{budget.target}, of which it needs {_gibibytes(budget.needed)},"
+            f"when the search step fitted {allowed} on {pruning.budget.target}, of "
+            f"which it needs {needed},"
         )
-    elif pruning.keep is None:
-        stop += ", the share of each edge's operations that goes,"
+    else:
+        stop = "at " + target(pruning)
+        if pruning.keep is None:
+            stop += ", the share of each edge's operations that goes,"
     rest = ""
     if pruning.min_parametric:
         rest = (
@@ -77,13 +72,15 @@ def _rounds(pruning: Pruning) -> str:
     return f"after {rounds} and {networks}{again}"
 
 
-def effort(pruning: Pruning) -> str:
-    """Time and memory."""
-    parts = [
-        f"{name} {duration(seconds)}"
-        for name, seconds in pruning.seconds.items()
-        if seconds
-    ]
+def _bytes(pruning: Pruning) -> tuple[str, str]:
+    """What the budget allows and what is needed of it."""
+    assert pruning.budget is not None
+    return gibibytes(pruning.budget.allowed), gibibytes(pruning.budget.needed)
+
+
+def _effort(pruning: Pruning) -> str:
+    seconds = pruning.seconds.items()
+    parts = [f"{name} {duration(value)}" for name, value in seconds if value]
     if pruning.peak_memory_bytes:
         parts.append(f"peak memory {mebibytes(pruning.peak_memory_bytes)}")
     return ", ".join(parts)
@@ -94,32 +91,16 @@ def warned(pruning: Pruning) -> str:
     return plural(len(pruning.warnings), "warning") if pruning.warnings else ""
 
 
-def scored_on(pruning: Pruning) -> list[dict[str, Any]]:
-    """What was scored on what: rankers of one network, batch and norm share a row."""
+def scored_on(pruning: Pruning) -> list[tuple[str, str, str]]:
+    """(proxies, network, batch): rankers of one network, batch and norm share a row."""
     rows: dict[tuple[str, str], list[str]] = {}
     for ranker in pruning.rankers:
+        kind = "supernet" if "layers" in ranker.network else "thin network"
+        sizes = [_field(name, value) for name, value in ranker.network.items()]
         norm = f", {ranker.norm} norm statistics" if ranker.norm else ""
-        place = _network(ranker.network), f"{plural(ranker.batch_size, 'image')}{norm}"
+        place = ", ".join([kind, *sizes]), plural(ranker.batch_size, "image") + norm
         rows.setdefault(place, []).append(ranker.proxy)
-    return [
-        {"proxies": ", ".join(proxies), "network": network, "batch": batch}
-        for (network, batch), proxies in rows.items()
-    ]
-
-
-def _gibibytes(count: float) -> str:
-    """Bytes as GiB with as few decimals as it takes, as MiB below one GiB."""
-    size = count / 2**30
-    if size < 1:
-        return mebibytes(count)
-    return f"{size:,.2f}".rstrip("0").rstrip(".") + " GiB"
-
-
-def _network(fields: dict[str, Any]) -> str:
-    """The network's kind, which its fields tell, and its size."""
-    kind = "supernet" if "layers" in fields else "thin network"
-    sizes = [_field(name, value) for name, value in fields.items()]
-    return ", ".join([kind, *sizes])
+    return [(", ".join(proxies), *place) for place, proxies in rows.items()]
 
 
 def _field(name: str, value: Any) -> str:
@@ -131,11 +112,6 @@ def _field(name: str, value: Any) -> str:
     return f"{words} {str(value).replace('_', ' ')}"
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 round`, `2 rounds`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def pruning_section(pruning: Pruning) -> dict[str, Any]:
     """What the page's section of pruning shows beside prune.json's own fields."""
     offered = [row for row in pruning.operations if row.offered]
@@ -143,16 +119,14 @@ def pruning_section(pruning: Pruning) -> dict[str, Any]:
     margins = [row for row in offered if row.margin is not None]
     return {
         "maps": [
-            heatmap.heat_map(
-                shape, [row for row in offered if row.cell == name], scales
-            )
-            for name, shape in shapes_of_pruning(pruning).items()
+            heatmap.heat_map(shape, offered, scales)
+            for shape in shapes_of_pruning(pruning).values()
         ],
         "legend": heatmap.legend(scales, offered),
         "meaning": meaning_of(pruning),
         "diverging": any(scale.diverging for scale in scales.values()),
         "course": course(pruning),
-        "effort": effort(pruning),
+        "effort": _effort(pruning),
         "scored_on": scored_on(pruning),
         "warned": warned(pruning),
         "rows": [(row, _figures(row, pruning)) for row in offered],

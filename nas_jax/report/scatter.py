@@ -1,7 +1,4 @@
-"""A score against an accuracy: one point an architecture, and their rank correlation.
-
-The picture stands in a page of the report as it is; `write_scatter` makes a file of it.
-"""
+"""A score against an accuracy: one point an architecture, and their correlation."""
 
 from __future__ import annotations
 
@@ -49,7 +46,6 @@ def interval_text(name: str, found: Correlation) -> str:
 
 
 def _notes(rho: Correlation, tau: Correlation, failed: int, beyond: int) -> str:
-    """What a reader must know of the points and the intervals."""
     notes = [f"{count(rho.used)} architectures"]
     if failed:
         notes.append(f"{count(failed)} more failed")
@@ -76,14 +72,8 @@ def scatter(
 ) -> Markup:
     """The scatter plot as an inline SVG that uses the colours of the report's pages.
 
-    Args:
-      scores: `[N]`, along the horizontal axis.
-      accuracies: `[N]`, along the vertical axis. Pairs with a NaN or infinite number
-        are not drawn but counted.
-      rho: Spearman's rho of the two, for the title.
-      tau: Kendall's tau-b of the two.
-      score_name: label of the horizontal axis, with the unit if there is one.
-      accuracy_name: label of the vertical axis.
+    `scores` and `accuracies` are `[N]`; pairs with a NaN or infinite number are not
+    drawn but counted. `rho` and `tau` are Spearman's and Kendall's, of the two.
 
     Raises:
       DataError: the lengths differ, no pair can be drawn, or the correlations are of

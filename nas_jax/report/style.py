@@ -8,14 +8,13 @@ readers with any common colour vision deficiency tell apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 STEPS = 12
 """Colour steps of the heat map on each side of its middle."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A family of operations: words of its names, its label and its two colours."""
 
     key: str
@@ -132,8 +131,7 @@ def palette(scheme: str) -> dict[str, str]:
     """
     dark = ("light", "dark").index(scheme)
     colours = {name: pair[dark] for name, pair in _PAGE.items()}
-    for kind in KINDS:
-        colours[f"op-{kind.key}"] = kind.dark if dark else kind.light
+    colours |= {f"op-{kind.key}": (kind.light, kind.dark)[dark] for kind in KINDS}
     for step in range(-STEPS, STEPS + 1):
         end = (_LOWEST if step < 0 else _HIGHEST)[dark]
         share = abs(step) / STEPS

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from nas_jax.report.artefacts import (
-    Artefacts,
-    Data,
-    Memory,
-    Pruning,
-    SearchDecision,
-    finite,
-    read_artefacts,
-)
+from nas_jax.artefacts import Data, Memory, Pruning, SearchDecision
+from nas_jax.report.artefacts import Artefacts, finite, read_artefacts
 from nas_jax.report.formats import (
     change,
     count,
@@ -29,8 +23,7 @@ _WIDTH = 88
 _INDENT = 20
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """A headline figure: its label, its value and what to know about it."""
 
     label: str
@@ -38,8 +31,7 @@ class Fact:
     note: str
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """A stage's seconds and its share of the total."""
 
     name: str
@@ -59,19 +51,16 @@ def final_accuracy(artefacts: Artefacts) -> float | None:
     """The final test accuracy: the summary's, else the last one that was logged."""
     if artefacts.summary is not None and artefacts.summary.test_accuracy is not None:
         return artefacts.summary.test_accuracy
-    for row in reversed(artefacts.retrain or ()):
-        logged = finite(row.values.get("test_accuracy"))
-        if logged is not None:
-            return logged
-    return None
+    logged = (row.values.get("test_accuracy") for row in artefacts.retrain or ())
+    return next(reversed([f for f in logged if finite(f) is not None]), None)
 
 
-def parameters(artefacts: Artefacts) -> int | None:
+def _parameters(artefacts: Artefacts) -> int | None:
     """The retrained network's parameters, from the summary or the genotype."""
-    for source in (artefacts.summary, artefacts.genotype):
-        if source is not None and source.parameters is not None:
-            return source.parameters
-    return None
+    summary, genotype = artefacts.summary, artefacts.genotype
+    if summary is not None and summary.parameters is not None:
+        return summary.parameters
+    return genotype.parameters if genotype is not None else None
 
 
 def peaks(memory: Memory) -> tuple[float, float]:
@@ -140,7 +129,7 @@ def headline(artefacts: Artefacts) -> list[Fact]:
         facts.append(_accuracy_fact(accuracy, number))
     if artefacts.data is not None:
         facts.append(_data_fact(artefacts.data))
-    size = parameters(artefacts)
+    size = _parameters(artefacts)
     if size is not None:
         facts.append(Fact("Parameters", count(size), "of the retrained network"))
     pruning = artefacts.pruning
@@ -152,13 +141,9 @@ def headline(artefacts: Artefacts) -> list[Fact]:
     memory = artefacts.memory
     if memory is not None:
         before, after = peaks(memory)
-        facts.append(
-            Fact(
-                "Search memory",
-                f"{mebibytes(before)} → {mebibytes(after)}".replace(" MiB →", " →"),
-                f"{change(before, after)}; peak of the compiled step, {memory.target}",
-            )
-        )
+        value = f"{mebibytes(before)} → {mebibytes(after)}".replace(" MiB →", " →")
+        note = f"{change(before, after)}; peak of the compiled step, {memory.target}"
+        facts.append(Fact("Search memory", value, note))
     times = stages(artefacts)
     if times:
         total = sum(stage.seconds for stage in times)
@@ -169,9 +154,9 @@ def headline(artefacts: Artefacts) -> list[Fact]:
 
 def _printable(text: str) -> str:
     """Plain ASCII without control characters, so no terminal is led astray."""
-    plain = text.replace("→", "->").replace("−", "-").replace("…", "...")
-    plain = plain.replace("×", "x")
-    return "".join(c if " " <= c <= "~" else "?" for c in plain)
+    for sign, plain in (("→", "->"), ("−", "-"), ("…", "..."), ("×", "x")):
+        text = text.replace(sign, plain)
+    return re.sub(r"[^ -~]", "?", text)
 
 
 def _line(label: str, text: str) -> str:
@@ -198,9 +183,8 @@ def summary_text(workdir: Path) -> str:
         lines.append(_line(fact.label.lower(), f"{fact.value} ({fact.note})"))
     if artefacts.genotype is not None:
         # Never wrapped, so that it can be copied as it stands.
-        lines.append(
-            f"  {'genotype':<{_INDENT - 2}}{_printable(artefacts.genotype.text)}"
-        )
+        text = _printable(artefacts.genotype.text)
+        lines.append(f"  {'genotype':<{_INDENT - 2}}{text}")
         decision = artefacts.genotype.decision
         if decision is not None and decision.warning:
             lines.append(_line("warning", decision.warning))

@@ -8,6 +8,7 @@ import time
 import jax
 
 from nas_jax.artefacts import Memory
+from nas_jax.memory import MemoryUse
 from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.interrupt import Interrupt
 from nas_jax.run.making import searched_mask
@@ -42,4 +43,4 @@ def memory(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Memo
 
 def _step_memory(experiment: Experiment, mask: SpaceMask) -> dict[str, float]:
     found = algorithm(experiment, mask, 1)
-    return dataclasses.asdict(search_step(experiment, found).memory)
+    return dataclasses.asdict(MemoryUse.of(search_step(experiment, found)))

@@ -58,10 +58,6 @@ class Child:
     def __init__(self, target: Target, setup: Json) -> None:
         """Start the process, and wait until it has checked the experiment.
 
-        Args:
-            target: What to compile for.
-            setup: What the first request holds beside the target.
-
         Raises:
             NasJaxError: The process refuses the experiment, or dies.
         """
@@ -118,15 +114,12 @@ class Child:
         self._log.close()
 
     def __enter__(self) -> Child:
-        """The child itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close."""
         self.close()
 
     def _last_words(self) -> str:
-        """Why the process is gone, on one line."""
         code = self._process.wait()
         self._log.seek(0)
         log = self._log.read()
@@ -152,11 +145,6 @@ class _Compiler:
     """Inside the process: an experiment on one target."""
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
-        """Read the config and the sizes of the images; load the compiler.
-
-        Raises:
-            NasJaxError: The images' sizes are unknown or do not fit the network.
-        """
         from nas_jax.config import ExperimentConfig
         from nas_jax.networks import check_size
         from nas_jax.run.images import check_batches
@@ -179,7 +167,6 @@ class _Compiler:
         self._sharding = target_sharding(target) if setup["compile"] else None
 
     def facts(self) -> Json:
-        """Sizes of the images."""
         names = ("image_shape", "num_classes", "num_train")
         return {name: getattr(self._images, name) for name in names}
 

@@ -42,10 +42,7 @@ def sized_images(
     images and folders are loaded.
 
     Args:
-        config: The images.
         image_shape: `32x32x3`, or empty where it is not given.
-        num_classes: Number of classes; 0 where it is not given.
-        num_train: Number of training images; 0 where it is not given.
 
     Raises:
         NasJaxError: The sizes cannot be had; the message says which flags give them.

@@ -11,6 +11,7 @@ from absl import logging
 from nas_jax import data, oneshot
 from nas_jax.artefacts import ChosenCells
 from nas_jax.config import SearchConfig
+from nas_jax.memory import MemoryUse
 from nas_jax.networks import Size, family_of
 from nas_jax.run import making
 from nas_jax.run.decided import decided
@@ -81,7 +82,7 @@ def search(experiment: Experiment, inputs: Inputs, interrupt: Interrupt) -> Chos
             "total": time.perf_counter() - started,
         },
         platform=jax.default_backend(),
-        memory=dataclasses.asdict(compiled.memory),
+        memory=dataclasses.asdict(MemoryUse.of(compiled)),
     )
 
 
@@ -100,8 +101,8 @@ def algorithm(
         mask,
         Size(config.channels, config.layers),
         experiment.dataset.num_classes,
-        remat=config.remat,  # type: ignore[arg-type]
-        dtype=config.dtype,  # type: ignore[arg-type]
+        remat=config.remat,
+        dtype=config.dtype,
     )
     steps = {"total_steps": per_epoch * config.epochs, "steps_per_epoch": per_epoch}
     return oneshot.get_algorithm(config.algorithm).compose(
@@ -111,12 +112,12 @@ def algorithm(
 
 def search_step(
     experiment: Experiment, algorithm: oneshot.OneShotAlgorithm
-) -> oneshot.SearchStep:
+) -> jax.stages.Compiled:
     """The compiled search step of an experiment."""
-    return oneshot.SearchStep(
+    return oneshot.lower_step(
         algorithm,
         experiment.train_images,
         experiment.augment,
         experiment.config.search.batch_size,
         experiment.dataset.image_shape,
-    )
+    ).compile()

@@ -6,12 +6,9 @@ import itertools
 import math
 import operator
 import random
-from collections.abc import Mapping
 
 from nas_jax.errors import ConfigError
 from nas_jax.spaces import CellGenotype, Gene, Genotype, SearchSpace, SpaceMask
-
-Edges = tuple[int, ...]
 
 
 def sample_genotypes(
@@ -70,16 +67,17 @@ def genotype_at(space: SearchSpace | SpaceMask, index: int) -> Genotype:
         ]
         for node in reversed(spec.nodes):
             # In how many ways a node takes these edges, with an operation on each.
-            ways = {
-                edges: math.prod(len(kept[edge]) for edge in edges)
+            ways = [
+                (edges, math.prod(len(kept[edge]) for edge in edges))
                 for edges in itertools.combinations(
                     spec.incoming(node), spec.num_selected(node)
                 )
-            }
-            rest, choice = divmod(rest, sum(ways.values()))
-            edges, choice = _edges_of(ways, choice)
+            ]
+            rest, choice = divmod(rest, sum(count for _, count in ways))
+            while choice >= ways[0][1]:
+                choice -= ways.pop(0)[1]
             chosen: list[Gene] = []
-            for edge in edges:
+            for edge in ways[0][0]:
                 choice, op = divmod(choice, len(kept[edge]))
                 chosen.append((kept[edge][op], spec.edges[edge][0]))
             genes = chosen + genes
@@ -91,12 +89,3 @@ def genotype_at(space: SearchSpace | SpaceMask, index: int) -> Genotype:
             f"{mask.space.size(mask) - 1:,}"
         )
     return Genotype(mask.space, tuple(reversed(cells)))
-
-
-def _edges_of(ways: Mapping[Edges, int], choice: int) -> tuple[Edges, int]:
-    """Which edges the number of a choice has, and its number among theirs."""
-    for edges, count in ways.items():
-        if choice < count:
-            return edges, choice
-        choice -= count
-    raise AssertionError("a number above all choices")

@@ -27,6 +27,8 @@ from nas_jax.proxies import Batch, Proxy, ScoredNetwork, get_proxy
 
 Arguments = tuple[Any, Batch, jax.Array, Any]
 """What a `Scorer` is called with."""
+Group = tuple[str | Proxy, ...]
+"""Proxies of one program."""
 ARCHITECTURE_AXIS = "architecture"
 MOST_THREADS = 8
 """Programs that run at once on a processor at most: each holds its temporaries."""
@@ -100,40 +102,37 @@ class Scorer:
         Returns:
             `[N, proxies]` float64; NaN or infinite where a proxy fails.
         """
-        self.compile_seconds += compile_all(
-            [(self, (params, batch, key, architectures))]
-        )
+        given = params, batch, key
+        self.compile_seconds += compile_all([(self, (*given, architectures))])
         count, shares = self._shares(architectures)
-        length = len(jax.tree.leaves(shares[0])[0])
         columns: dict[str | Proxy, np.ndarray] = {}
         for group in self._groups:
-            x64 = self._x64(group, params, batch)
-            program = self._compiled[group, length, x64]
+            name = self._name(group, shares[0], params, batch)
+            program, x64 = self._compiled[name], name[-1]
 
             def run(share: Any, program: Any = program, x64: bool = x64) -> np.ndarray:
                 with jax.enable_x64(x64):  # Each thread has its own setting.
-                    return np.asarray(program(params, batch, key, share))
+                    return np.asarray(program(*given, share))
 
             start = time.perf_counter()
             with ThreadPoolExecutor(len(shares)) as pool:
                 results = list(pool.map(run, shares))
-            scores = np.stack(results, 1).reshape(length * len(shares), -1)[:count]
-            for name, column in zip(group, scores.T, strict=True):
-                columns[name] = column
-                self.seconds[name] += time.perf_counter() - start
+            scores = np.stack(results, 1).reshape(-1, len(group))[:count]
+            for proxy, column in zip(group, scores.T, strict=True):
+                columns[proxy] = column
+                self.seconds[proxy] += time.perf_counter() - start
         self.scored += count
-        ordered = [columns[name] for name in self.proxies]
+        ordered = [columns[proxy] for proxy in self.proxies]
         return np.stack(ordered, axis=1).astype(np.float64)
 
     def lower(self, arguments: Arguments) -> Iterator[tuple[Any, jax.stages.Lowered]]:
         """Traces the programs that a call lacks, each with what it is known by."""
         params, batch, key, architectures = arguments
-        _, shares = self._shares(architectures)
+        share = self._shares(architectures)[1][0]
         split = NamedSharding(self._mesh, P(ARCHITECTURE_AXIS))
         whole = NamedSharding(self._mesh, P())
         for group in self._groups:
-            x64 = self._x64(group, params, batch)
-            name = group, len(jax.tree.leaves(shares[0])[0]), x64
+            name = self._name(group, share, params, batch)
             if name in self._compiled:
                 continue
             function = functools.partial(_score_all, self._network, group, self._width)
@@ -148,8 +147,8 @@ class Scorer:
             jitted = jax.jit(
                 function, in_shardings=(whole, whole, whole, split), out_shardings=split
             )
-            with jax.enable_x64(x64):
-                lowered = jitted.lower(params, batch, key, shares[0])
+            with jax.enable_x64(name[-1]):
+                lowered = jitted.lower(params, batch, key, share)
             yield name, lowered
 
     def keep(self, name: Any, compiled: jax.stages.Compiled) -> None:
@@ -159,13 +158,15 @@ class Scorer:
         if self.memory is None or memory.peak_bytes > self.memory.peak_bytes:
             self.memory = memory
 
-    def _x64(self, group: tuple[str | Proxy, ...], *given: Any) -> bool:
-        """Only where a proxy needs 64-bit numbers or is given some: they take longer.
+    def _name(self, group: Group, share: Any, *given: Any) -> tuple[Group, int, bool]:
+        """What a program is known by: proxies, architectures, and whether of 64 bits.
 
-        Without them a program would take float64 images for what it is not.
+        Those only where a proxy needs them or is given some: they take longer. Without
+        them a program would take float64 images for what it is not.
         """
         wide = any(x.dtype == np.float64 for x in jax.tree.leaves(given))
-        return self._has_64_bit and (wide or get_proxy(group[0]).float64)
+        x64 = self._has_64_bit and (wide or get_proxy(group[0]).float64)
+        return group, len(jax.tree.leaves(share)[0]), x64
 
     def _shares(self, architectures: Any) -> tuple[int, list[Any]]:
         """Number of architectures, and what each thread gets of them.
@@ -186,9 +187,6 @@ def compile_all(calls: Sequence[tuple[Scorer, Arguments]]) -> float:
     """Compiles what calls of scorers lack, and returns the seconds that it took.
 
     One program is traced while others are compiled, which needs no lock of Python's.
-
-    Args:
-        calls: Scorers, and what they will be called with.
     """
     start = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -204,7 +202,7 @@ def compile_all(calls: Sequence[tuple[Scorer, Arguments]]) -> float:
 
 def _score_all(
     scored: Callable[[Any, Any], ScoredNetwork],
-    group: tuple[str | Proxy, ...],
+    group: Group,
     width: int,
     params: Any,
     batch: Batch,
@@ -215,11 +213,9 @@ def _score_all(
 
     def one(architecture: Any) -> jax.Array:
         network = scored(params, architecture)
+        proxies = map(get_proxy, group)
         return jax.numpy.stack(
-            [
-                get_proxy(n).score(network, batch, proxy_key(key, get_proxy(n).name))
-                for n in group
-            ]
+            [p.score(network, batch, proxy_key(key, p.name)) for p in proxies]
         )
 
     return lax.map(one, architectures, batch_size=width if width > 1 else None)
@@ -230,9 +226,7 @@ def proxy_key(key: jax.Array, proxy: str) -> jax.Array:
     return jax.random.fold_in(key, zlib.crc32(proxy.encode()))
 
 
-def program_groups(
-    names: Sequence[str | Proxy],
-) -> list[tuple[str | Proxy, ...]]:
+def program_groups(names: Sequence[str | Proxy]) -> list[Group]:
     """Proxies by what they run: one program for each shared intermediate."""
     kinds: dict[Any, list[str | Proxy]] = {}
     for name in names:

@@ -33,8 +33,7 @@ def discretise(mask: SpaceMask, probabilities: Mapping[str, np.ndarray]) -> Geno
             1 in sum over each edge, to three decimals.
 
     Raises:
-        GenotypeError: On a missing cell, a wrong shape, or values that are no such
-            probabilities.
+        GenotypeError: On a missing cell, a wrong shape, or other values.
     """
     cells = []
     live = mask.arrays()
@@ -74,24 +73,20 @@ def _check_probabilities(spec: CellSpec, live: np.ndarray, values: np.ndarray) -
     if np.isnan(values).any():
         raise GenotypeError(f"probabilities of {spec.name!r} hold NaN")
     remedy = "give softmax(alphas) over what the mask keeps, as mixture_weights does"
-    wrong = np.argwhere((values < 0) | (values > 1 + _TOLERANCE))
-    if len(wrong):
-        edge, column = wrong[0]
-        raise GenotypeError(
-            f"the probability of {spec.ops[column]!r} on edge {edge} of {spec.name!r} "
-            f"is {values[edge, column]:g}; it must lie in [0, 1]: {remedy}"
+    for edge, column in np.argwhere(
+        (values < 0) | (values > np.where(live, 1, 0) + _TOLERANCE)
+    ):
+        op, value = spec.ops[column], values[edge, column]
+        where = (
+            f"the probability of {op!r} on edge {edge} of {spec.name!r} is {value:g}"
         )
-    pruned = np.argwhere((values > _TOLERANCE) & ~live)
-    if len(pruned):
-        edge, column = pruned[0]
-        raise GenotypeError(
-            f"the mask drops {spec.ops[column]!r} on edge {edge} of {spec.name!r}, but "
-            f"its probability is {values[edge, column]:g}: {remedy}"
-        )
-    sums = values.sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > _TOLERANCE)
-    if len(off):
-        raise GenotypeError(
-            f"the probabilities of edge {off[0]} of {spec.name!r} have the sum "
-            f"{sums[off[0]]:g}; it must be 1: {remedy}"
-        )
+        rule = "it must lie in [0, 1]"
+        if not live[edge, column] and 0 <= value <= 1 + _TOLERANCE:
+            rule = "the mask drops it"
+        raise GenotypeError(f"{where}; {rule}: {remedy}")
+    for edge, total in enumerate(values.sum(axis=1)):
+        if abs(total - 1) > _TOLERANCE:
+            raise GenotypeError(
+                f"the probabilities of edge {edge} of {spec.name!r} have the sum "
+                f"{total:g}; it must be 1: {remedy}"
+            )

@@ -26,7 +26,6 @@ class CellGenotype:
     """The genes of one cell, as they are listed: equal where the lists are.
 
     Attributes:
-        name: The cell's name.
         genes: `(operation, source state)` pairs in the order of the nodes,
             `edges_per_node` for each; in the order of the edges where that is None.
         concat: States whose concatenation is the cell's output.
@@ -46,7 +45,6 @@ class Genotype:
     listed; networks are built of `canonical()`. What is printed keeps its order.
 
     Attributes:
-        space: The search space.
         cells: One entry for each cell of the space, in its order.
     """
 
@@ -54,11 +52,11 @@ class Genotype:
     cells: tuple[CellGenotype, ...]
 
     def __post_init__(self) -> None:
-        if [c.name for c in self.cells] != [c.name for c in self.space.cells]:
+        names = [cell.name for cell in self.space.cells]
+        given = [cell.name for cell in self.cells]
+        if given != names:
             raise GenotypeError(
-                f"a genotype of {self.space.name!r} has the cells "
-                f"{[c.name for c in self.space.cells]}; got "
-                f"{[c.name for c in self.cells]}"
+                f"a genotype of {self.space.name!r} has the cells {names}; got {given}"
             )
         for spec, cell in zip(self.space.cells, self.cells, strict=True):
             _check_cell(spec, cell)
@@ -104,10 +102,9 @@ class Genotype:
         return cls(space, tuple(cells))
 
     def canonical(self) -> Genotype:
-        """The same architecture, listed in the one order that all its listings share.
+        """The same architecture in the one order that all its listings share.
 
-        The genes of a node are sorted by source, and then by operation; `concat` is
-        sorted too.
+        The genes of a node are sorted by source, and then by operation, `concat` too.
         """
         return self if self.cells == self._key else Genotype(self.space, self._key)
 
@@ -154,15 +151,10 @@ class Genotype:
         """
         kept = []
         for spec, cell in zip(self.space.cells, self.cells, strict=True):
-            chosen: dict[int, set[str]] = {e: set() for e in range(len(spec.edges))}
+            chosen = dict.fromkeys(spec.edges, NONE)
             for node, (op, source) in zip(spec.gene_nodes, cell.genes, strict=True):
-                chosen[spec.edges.index((source, node))].add(op)
-            kept.append(
-                tuple(
-                    tuple(o for o in spec.ops if o in (ops or {NONE}))
-                    for ops in chosen.values()
-                )
-            )
+                chosen[source, node] = op
+            kept.append(tuple((op,) for op in chosen.values()))
         return SpaceMask(self.space, tuple(kept))
 
 
@@ -207,17 +199,12 @@ def _check_cell(spec: CellSpec, cell: CellGenotype) -> None:
                 f"cell {cell.name!r}: node {node} takes the states {sources}; "
                 f"expected them in the order of its edges, {sorted(sources)}"
             )
+    where = f"cell {cell.name!r}: concat {cell.concat}"
     if not cell.concat or len(set(cell.concat)) != len(cell.concat):
-        raise GenotypeError(
-            f"cell {cell.name!r}: concat {cell.concat} repeats or empty"
-        )
+        raise GenotypeError(f"{where} repeats or empty")
     if any(state not in spec.nodes for state in cell.concat):
         raise GenotypeError(
-            f"cell {cell.name!r}: concat {cell.concat} must hold states of the nodes, "
-            f"{list(spec.nodes)}"
+            f"{where} must hold states of the nodes, {list(spec.nodes)}"
         )
     if spec.keeps_all_edges and cell.concat != spec.output:
-        raise GenotypeError(
-            f"cell {cell.name!r}: concat {cell.concat} must be {spec.output}, the last "
-            "node"
-        )
+        raise GenotypeError(f"{where} must be {spec.output}, the last node")

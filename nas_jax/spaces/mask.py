@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from nas_jax.errors import MaskError
 from nas_jax.spaces.space import NONE, CellSpec, SearchSpace
-from nas_jax.spaces.text import BYTE_ORDER_MARK, read_text
+from nas_jax.spaces.text import BYTE_ORDER_MARK, read_text, short
 
 Kept = tuple[tuple[tuple[str, ...], ...], ...]
 
@@ -21,12 +22,10 @@ Kept = tuple[tuple[tuple[str, ...], ...], ...]
 class SpaceMask:
     """The operations kept on every edge of every cell of a space.
 
-    Usable as a static argument and as a Flax module attribute. A mask is checked
-    when it is made: every edge keeps an operation, and every node keeps enough
-    edges with an operation that can be selected to be discretised.
+    A mask is checked when it is made: every edge keeps an operation, and every node
+    keeps enough edges with an operation that can be selected to be discretised.
 
     Attributes:
-        space: The search space.
         kept: `kept[cell][edge]` holds operation names in the space's order.
     """
 
@@ -60,13 +59,13 @@ class SpaceMask:
 
         Raises:
             MaskError: On a missing or unknown cell, a wrong shape, values other than 0
-                and 1 (probabilities, say) or an edge left empty.
+                and 1 or an edge left empty.
         """
-        unknown = [name for name in arrays if name not in {c.name for c in space.cells}]
+        names = [cell.name for cell in space.cells]
+        unknown = [name for name in arrays if name not in names]
         if unknown:
             raise MaskError(
-                f"space {space.name!r} has no cells {unknown}; it has "
-                f"{[c.name for c in space.cells]}"
+                f"space {space.name!r} has no cells {unknown}; it has {names}"
             )
         kept = []
         for cell in space.cells:
@@ -83,11 +82,7 @@ class SpaceMask:
                     f"mask of cell {cell.name!r} holds {other[0]!s}; a mask holds 0 "
                     "and 1, or booleans: say what is kept, such as weights > 0"
                 )
-            rows = (
-                tuple(o for o, on in zip(cell.ops, row, strict=True) if on)
-                for row in array
-            )
-            kept.append(tuple(rows))
+            kept.append(tuple(tuple(itertools.compress(cell.ops, a)) for a in array))
         return cls(space, tuple(kept))
 
     @classmethod
@@ -118,7 +113,7 @@ class SpaceMask:
         if not isinstance(cells, dict):
             raise MaskError(
                 'a mask is {"space": name, "cells": {cell: [[operation, ...] for each '
-                f"edge]}}}}; got {_short(data)}"
+                f"edge]}}}}; got {short(data)}"
             )
         if data.get("space") != space.name:
             raise MaskError(
@@ -142,8 +137,7 @@ class SpaceMask:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as `to_json`, as plain Python containers."""
-        data: dict[str, Any] = json.loads(self.to_json())
-        return data
+        return dict(json.loads(self.to_json()))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Boolean arrays `[edges, operations]` by cell name."""
@@ -221,26 +215,19 @@ class SpaceMask:
         return SpaceMask(self.space, kept)
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def _parse_cell(cell: CellSpec, rows: object) -> tuple[tuple[str, ...], ...]:
     if not isinstance(rows, list) or len(rows) != len(cell.edges):
         raise MaskError(
             f"cell {cell.name!r} of the mask must list the operations of "
-            f"{len(cell.edges)} edges; got {_short(rows)}"
+            f"{len(cell.edges)} edges; got {short(rows)}"
         )
-    parsed = []
     for edge, ops in enumerate(rows):
         if not isinstance(ops, list) or not all(isinstance(op, str) for op in ops):
             raise MaskError(
                 f"edge {edge} of cell {cell.name!r} must be a list of operation "
-                f"names; got {_short(ops)}"
+                f"names; got {short(ops)}"
             )
-        parsed.append(tuple(ops))
-    return tuple(parsed)
+    return tuple(map(tuple, rows))
 
 
 def _check_cell(cell: CellSpec, edges: tuple[tuple[str, ...], ...]) -> None:
@@ -257,9 +244,7 @@ def _check_cell(cell: CellSpec, edges: tuple[tuple[str, ...], ...]) -> None:
                     f"{', '.join(cell.ops)}"
                 )
         if len(set(ops)) != len(ops):
-            raise MaskError(
-                f"edge {index} of cell {cell.name!r} repeats an operation: {list(ops)}"
-            )
+            raise MaskError(f"{where} repeats an operation: {list(ops)}")
         if not ops:
             raise MaskError(
                 f"{where} keeps no operation: the mask cuts it. Keep at least one "

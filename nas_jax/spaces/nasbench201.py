@@ -1,14 +1,14 @@
 """The NAS-Bench-201 cell space (Dong and Yang 2020, arXiv 2001.00326, section 2.1).
 
-An architecture is the operations of its 6 edges, in the order of the edges. NATS-Bench
-calls the same space its topology search space.
+An architecture is the operations of its 6 edges, in the order of the edges; what is no
+such thing is a GenotypeError everywhere. NATS-Bench calls the same space its topology
+search space.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import operator
 import random
 from collections.abc import Sequence
 
@@ -43,11 +43,7 @@ def nasbench201_space() -> SearchSpace:
 
 
 def genotype_of(operations: Sequence[str]) -> Genotype:
-    """The genotype of an architecture; `str` of it is its architecture string.
-
-    Raises:
-        GenotypeError: If it is not one operation for each edge.
-    """
+    """The genotype of an architecture; `str` of it is its architecture string."""
     _check(operations)
     genes = tuple((op, s) for op, (s, _) in zip(operations, _EDGES, strict=True))
     return Genotype(_SPACE, (CellGenotype(_CELL.name, genes, _CELL.output),))
@@ -85,26 +81,8 @@ def _indices() -> dict[Operations, int]:
     return {operations: index for index, operations in enumerate(official_order())}
 
 
-def architecture(index: int) -> Operations:
-    """The architecture of an official index.
-
-    Raises:
-        GenotypeError: If the index is not from 0 to 15,624.
-    """
-    order = official_order()
-    if not 0 <= operator.index(index) < len(order):
-        raise GenotypeError(
-            f"NAS-Bench-201 has no architecture {index}; allowed: 0 to {len(order) - 1}"
-        )
-    return order[index]
-
-
 def architecture_index(operations: Sequence[str]) -> int:
-    """The official index of an architecture; the inverse of `architecture`.
-
-    Raises:
-        GenotypeError: If it is not one operation for each edge.
-    """
+    """The official index of an architecture, its place in `official_order`."""
     _check(operations)
     return _indices()[tuple(operations)]
 
@@ -114,12 +92,7 @@ def reachable(operations: Sequence[str]) -> np.ndarray:
 
     An edge does where its operation is not `none`, operations other than `none` lead
     from the input to its source, and others lead from its target to the output.
-
-    Returns:
-        Booleans `[6]`.
-
-    Raises:
-        GenotypeError: If it is not one operation for each edge.
+    Returns booleans `[6]`.
     """
     _check(operations)
     # Ordered by target, so every path meets its edges in this order.
@@ -136,32 +109,13 @@ def reachable(operations: Sequence[str]) -> np.ndarray:
 
 
 def check_connected(genotype: Genotype) -> None:
-    """Refuse an architecture whose output does not depend on the image.
-
-    Raises:
-        GenotypeError: No edge carries signal from the cell's input to its output, or
-            the genotype is of another space.
-    """
+    """Raises GenotypeError where the output does not depend on the image."""
     if not reachable(operations_of(genotype)).any():
         raise GenotypeError(
             f"architecture {genotype} cannot be trained: no path without {NONE!r} "
             "leads from the input of the cell to its output; give another --genotype, "
             f"or search again with a mask that drops {NONE!r} or with other settings"
         )
-
-
-def has_unreachable_operations(operations: Sequence[str]) -> bool:
-    """Whether an operation other than `none` carries no signal to the output.
-
-    9,445 architectures have none; those are the ones whose zero-cost proxies
-    NAS-Bench-Suite-Zero publishes (Krishnakumar et al. 2022, arXiv 2210.03230). The
-    one of `none` alone is among them.
-
-    Raises:
-        GenotypeError: If it is not one operation for each edge.
-    """
-    carries = reachable(operations)
-    return any(op != NONE for op in itertools.compress(operations, ~carries))
 
 
 def canonical(operations: Sequence[str], none_is_zero: bool = True) -> str:
@@ -174,13 +128,8 @@ def canonical(operations: Sequence[str], none_is_zero: bool = True) -> str:
     in theirs, so some architectures that compute the same have different expressions.
     Where operations map zero to zero, there are 4,930 different functions.
 
-    Args:
-        operations: The operations of the 6 edges.
-        none_is_zero: Whether `none`, and any operation on zero, is zero: 6,466
-            expressions. Else `none` is a function like the others: 12,751.
-
-    Raises:
-        GenotypeError: If it is not one operation for each edge.
+    Where `none_is_zero`, it and any operation on zero are zero: 6,466 expressions. Else
+    `none` is a function like the others: 12,751.
     """
     _check(operations)
     states = {0: "0"}

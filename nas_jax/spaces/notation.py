@@ -1,7 +1,4 @@
-"""How genotypes are written: DARTS' notation, architecture strings and JSON.
-
-Here text becomes plain values; `Genotype` checks that they fit its space.
-"""
+"""How genotypes are written: DARTS' notation, architecture strings and JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import Any
 
 from nas_jax.errors import GenotypeError
 from nas_jax.spaces.space import CellSpec, SearchSpace
+from nas_jax.spaces.text import short
 
 Gene = tuple[str, int]
 """An operation and the state that it reads."""
@@ -28,12 +26,7 @@ def has_architecture_strings(space: SearchSpace) -> bool:
 
 
 def architecture_string(cell: CellSpec, genes: Sequence[Gene]) -> str:
-    """NAS-Bench-201's notation: `|op~0|+|op~0|op~1|+...`, one group for each node.
-
-    Args:
-        cell: A cell that keeps all its edges.
-        genes: One for each edge, in the order of the edges.
-    """
+    """NAS-Bench-201's notation: `|op~0|+|op~0|op~1|+...`, one group for each node."""
     groups: dict[int, str] = dict.fromkeys(cell.nodes, "|")
     for node, (op, source) in zip(cell.gene_nodes, genes, strict=True):
         groups[node] += f"{op}~{source}|"
@@ -49,10 +42,11 @@ def architecture_genes(cell: CellSpec, text: str) -> tuple[Gene, ...]:
     """
     groups = text.split("+")
     if len(groups) != cell.num_nodes:
+        expected = "+".join(_expected_group(cell, node) for node in cell.nodes)
         raise GenotypeError(
-            f"not an architecture of cell {cell.name!r}: {_short(text)} has "
+            f"not an architecture of cell {cell.name!r}: {short(text)} has "
             f"{len(groups)} groups; expected {cell.num_nodes}, one for each node: "
-            f"{_expected(cell)}"
+            f"{expected}"
         )
     genes: list[Gene] = []
     for node, group in zip(cell.nodes, groups, strict=True):
@@ -60,14 +54,14 @@ def architecture_genes(cell: CellSpec, text: str) -> tuple[Gene, ...]:
         parts = group[1:-1].split("|")
         if group != f"|{'|'.join(parts)}|" or len(parts) != len(sources):
             raise GenotypeError(
-                f"node {node} of cell {cell.name!r} is {_short(group)}; expected "
+                f"node {node} of cell {cell.name!r} is {short(group)}; expected "
                 f"{_expected_group(cell, node)}"
             )
         for part, source in zip(parts, sources, strict=True):
             op, _, state = part.partition("~")
             if op not in cell.selectable or state != str(source):
                 raise GenotypeError(
-                    f"node {node} of cell {cell.name!r} has {_short(part)}; expected "
+                    f"node {node} of cell {cell.name!r} has {short(part)}; expected "
                     f"an operation and '~{source}', the state that it reads; "
                     f"operations: {', '.join(cell.selectable)}"
                 )
@@ -79,7 +73,7 @@ def json_fields(space: SearchSpace, text: str) -> dict[str, Any]:
     """The fields of a genotype's JSON, or of a whole `genotype.json`.
 
     Raises:
-        GenotypeError: If it is not JSON, or of another space.
+        GenotypeError: It is not JSON, or of another space.
     """
     try:
         data = json.loads(text)
@@ -121,7 +115,7 @@ def call_fields(text: str) -> dict[str, Any]:
         and not tree.args
     ):
         raise GenotypeError(
-            f"not a genotype: {_short(call)}; expected "
+            f"not a genotype: {short(call)}; expected "
             "Genotype(normal=[('sep_conv_3x3', 0), ...], ...) with fields by name and "
             "nothing behind it, or its JSON"
         )
@@ -184,32 +178,22 @@ def _by_node(cell: CellSpec, groups: Sequence[Sequence[Gene]]) -> tuple[Gene, ..
 
 
 def _gene(cell: CellSpec, value: Any) -> Gene:
-    if (
-        _is_list(value)
-        and len(value) in (2, 3)
-        and isinstance(value[0], str)
-        and type(value[1]) is int
-        and all(type(weight) is float for weight in value[2:])
-    ):
+    kinds = [type(part) for part in value] if _is_list(value) else []
+    if kinds in ([str, int], [str, int, float]):
         return value[0], value[1]
     raise _no_gene(cell, value)
 
 
 def _names_node(gene: Any) -> bool:
     """Whether this is (operation, node, source state)."""
-    return (
-        _is_list(gene)
-        and len(gene) == 3
-        and isinstance(gene[0], str)
-        and type(gene[1]) is type(gene[2]) is int
-    )
+    return _is_list(gene) and [type(part) for part in gene] == [str, int, int]
 
 
 def _no_gene(cell: CellSpec, value: object) -> GenotypeError:
     return GenotypeError(
         f"genes of {cell.name!r} are (operation, source state) pairs, with or without "
         "a weight (a float) behind, or (operation, node, source state); got "
-        f"{_short(value)}"
+        f"{short(value)}"
     )
 
 
@@ -246,16 +230,6 @@ def _literal(field: str, node: ast.expr) -> Any:
     )
 
 
-def _expected(cell: CellSpec) -> str:
-    return "+".join(_expected_group(cell, node) for node in cell.nodes)
-
-
 def _expected_group(cell: CellSpec, node: int) -> str:
     sources = (cell.edges[edge][0] for edge in cell.incoming(node))
     return "".join(f"|operation~{source}" for source in sources) + "|"
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    text = text if len(text) <= 80 else text[:77] + "..."
-    return repr(text) if isinstance(value, str) else text

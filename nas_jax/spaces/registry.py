@@ -16,16 +16,7 @@ USUAL_NODES = 4
 
 @dataclasses.dataclass(frozen=True)
 class RegisteredSpace:
-    """What a search can start from.
-
-    Attributes:
-        name: What a config calls it.
-        mask: Returns the operations to start from, each time the same. It takes the
-            number of computed nodes where `chooses_nodes`, else nothing.
-        title: What it is, in a few words, for help texts.
-        reference: Who published it.
-        chooses_nodes: Whether a user may choose the number of computed nodes.
-    """
+    """What a search can start from; see `register_space`."""
 
     name: str
     mask: Callable[..., SpaceMask]
@@ -51,9 +42,9 @@ def register_space(
 
     Args:
         name: What a config calls it.
-        mask: Returns what a search starts from: `SpaceMask.full` of a space of its own,
-            or a part of another space. Without arguments, unless `chooses_nodes`.
-        title: What it is, in a few words.
+        mask: Returns what a search starts from, each time the same: `SpaceMask.full` of
+            a space of its own, or a part of another space.
+        title: What it is, in a few words, for help texts.
         reference: Who published it.
         chooses_nodes: Whether `mask` takes the number of computed nodes of a cell, the
             user's `space.num_nodes`.
@@ -69,13 +60,8 @@ def register_space(
 def get_mask(name: str, num_nodes: int = USUAL_NODES) -> SpaceMask:
     """What a search of that name starts from: a whole space, or a published part.
 
-    Args:
-        name: A key of SPACES.
-        num_nodes: Computed nodes of each cell, where the space lets choose them.
-
     Raises:
-        MaskError: If there is none, which lists the names, or if the number of nodes
-            cannot be chosen.
+        MaskError: There is none, or its number of computed nodes cannot be chosen.
     """
     if name not in SPACES:
         raise MaskError(f"unknown search space {name!r}; allowed: {', '.join(SPACES)}")

@@ -10,8 +10,9 @@ import functools
 
 from nas_jax.errors import MaskError
 from nas_jax.spaces.darts import darts_space
-from nas_jax.spaces.mask import SpaceMask
+from nas_jax.spaces.mask import Kept, SpaceMask
 from nas_jax.spaces.registry import register_space
+from nas_jax.spaces.space import NONE
 
 NOISE = "noise"
 """The operation that replaces every value of its input by a draw from N(0, 1).
@@ -21,45 +22,28 @@ evaluation too. With a stride of 2 it has the shape of every second row and colu
 (automl/RobustDARTS, src/operations.py, `NoiseOp(stride, 0., 1.)`).
 """
 
-_S1 = {
-    "normal": (
-        ("skip_connect", "dil_conv_3x3"),
-        ("skip_connect", "dil_conv_5x5"),
-        ("skip_connect", "dil_conv_5x5"),
-        ("skip_connect", "sep_conv_3x3"),
-        ("skip_connect", "dil_conv_3x3"),
-        ("max_pool_3x3", "skip_connect"),
-        ("skip_connect", "sep_conv_3x3"),
-        ("skip_connect", "sep_conv_3x3"),
-        ("skip_connect", "dil_conv_3x3"),
-        ("skip_connect", "sep_conv_3x3"),
-        ("max_pool_3x3", "skip_connect"),
-        ("skip_connect", "dil_conv_3x3"),
-        ("dil_conv_3x3", "dil_conv_5x5"),
-        ("dil_conv_3x3", "dil_conv_5x5"),
+_SKIP = "skip_connect"
+_SEP = "sep_conv_3x3"
+_DIL3 = "dil_conv_3x3"
+_DIL5 = "dil_conv_5x5"
+_MAX = "max_pool_3x3"
+_AVG = "avg_pool_3x3"
+# By edge, a line for each node.
+_S1: Kept = (
+    (
+        *((_SKIP, _DIL3), (_SKIP, _DIL5)),
+        *((_SKIP, _DIL5), (_SKIP, _SEP), (_SKIP, _DIL3)),
+        *((_MAX, _SKIP), (_SKIP, _SEP), (_SKIP, _SEP), (_SKIP, _DIL3)),
+        *((_SKIP, _SEP), (_MAX, _SKIP), (_SKIP, _DIL3), (_DIL3, _DIL5), (_DIL3, _DIL5)),
     ),
-    "reduce": (
-        ("max_pool_3x3", "avg_pool_3x3"),
-        ("max_pool_3x3", "dil_conv_3x3"),
-        ("max_pool_3x3", "avg_pool_3x3"),
-        ("max_pool_3x3", "avg_pool_3x3"),
-        ("skip_connect", "dil_conv_5x5"),
-        ("max_pool_3x3", "avg_pool_3x3"),
-        ("max_pool_3x3", "sep_conv_3x3"),
-        ("skip_connect", "dil_conv_3x3"),
-        ("skip_connect", "dil_conv_5x5"),
-        ("max_pool_3x3", "avg_pool_3x3"),
-        ("max_pool_3x3", "avg_pool_3x3"),
-        ("skip_connect", "dil_conv_5x5"),
-        ("skip_connect", "dil_conv_5x5"),
-        ("skip_connect", "dil_conv_5x5"),
+    (
+        *((_MAX, _AVG), (_MAX, _DIL3)),
+        *((_MAX, _AVG), (_MAX, _AVG), (_SKIP, _DIL5)),
+        *((_MAX, _AVG), (_MAX, _SEP), (_SKIP, _DIL3), (_SKIP, _DIL5)),
+        *((_MAX, _AVG), (_MAX, _AVG), (_SKIP, _DIL5), (_SKIP, _DIL5), (_SKIP, _DIL5)),
     ),
-}
-_EVERY_EDGE = {
-    "s2": ("skip_connect", "sep_conv_3x3"),
-    "s3": ("none", "skip_connect", "sep_conv_3x3"),
-}
-_S4_OPS = (NOISE, "sep_conv_3x3")
+)
+_EVERY_EDGE = {"s2": (_SKIP, _SEP), "s3": (NONE, _SKIP, _SEP)}
 
 ROBUST_DARTS = ("s1", "s2", "s3", "s4")
 """Names of the spaces."""
@@ -73,17 +57,14 @@ def robust_darts(name: str) -> SpaceMask:
     separable convolution. Noise is no operation of DARTS, so S4 is the whole of a
     space of its own.
 
-    Args:
-        name: One of ROBUST_DARTS.
-
     Raises:
-        MaskError: If there is none; lists the names.
+        MaskError: There is none of that name.
     """
     if name == "s4":
-        return SpaceMask.full(darts_space(ops=_S4_OPS))
+        return SpaceMask.full(darts_space(ops=(NOISE, _SEP)))
     space = darts_space()
     if name == "s1":
-        return SpaceMask(space, tuple(_S1[cell.name] for cell in space.cells))
+        return SpaceMask(space, _S1)
     if name in _EVERY_EDGE:
         ops = _EVERY_EDGE[name]
         return SpaceMask(space, tuple((ops,) * len(c.edges) for c in space.cells))

@@ -26,9 +26,7 @@ class CellSpec:
     computed as the sum of their incoming edges.
 
     Attributes:
-        name: Name of the cell, unique in its space ("normal").
-        num_inputs: Number of input states.
-        num_nodes: Number of computed states.
+        name: Unique in its space ("normal").
         edges: `(source, target)` pairs of state indices, ordered by target, then
             source. The position in this tuple is the edge's index.
         ops: Names of the candidate operations of every edge, in the order of the
@@ -102,8 +100,6 @@ class SearchSpace:
     """A named set of cells; frozen and hashable, so it can be a static argument.
 
     Attributes:
-        name: Its name.
-        cells: Its cells.
         family: Name of the networks that its cells are in, see
             `nas_jax.networks.register_family`.
     """
@@ -114,11 +110,12 @@ class SearchSpace:
 
     def cell(self, name: str) -> CellSpec:
         """The cell of that name. Raises `KeyError` that lists the names."""
-        for cell in self.cells:
-            if cell.name == name:
-                return cell
-        names = [cell.name for cell in self.cells]
-        raise KeyError(f"space {self.name!r} has no cell {name!r}; it has {names}")
+        cells = {cell.name: cell for cell in self.cells}
+        if name not in cells:
+            raise KeyError(
+                f"space {self.name!r} has no cell {name!r}; it has {[*cells]}"
+            )
+        return cells[name]
 
     @property
     def num_operations(self) -> int:
@@ -134,13 +131,8 @@ class SearchSpace:
     def size(self, mask: SpaceMask | None = None) -> int:
         """Number of genotypes that the space (or what a mask keeps of it) holds.
 
-        A genotype keeps some incoming edges of each node and one selectable operation
-        on each, so a node contributes the elementary symmetric polynomial of its
-        edges' operation counts.
-
-        Returns:
-            An exact integer: 1,037,664,180 squared for the whole DARTS space, 15,625
-            for NAS-Bench-201.
+        A node contributes the elementary symmetric polynomial of its edges' counts of
+        selectable operations. DARTS has 1,037,664,180 squared, NAS-Bench-201 15,625.
         """
         total = 1
         for cell in self.cells:

@@ -16,14 +16,9 @@ def read_text(
 ) -> str:
     """The text of a UTF-8 file, without a byte order mark; `~` is the home folder.
 
-    Args:
-        path: The file.
-        error: What to raise.
-        remedy: What to do, the end of the message.
-
     Raises:
-        NasJaxError: `error` where the file cannot be read as text, PathError where the
-            path is not of this machine.
+        NasJaxError: `error`, which ends with the remedy, where the file cannot be read
+            as text; PathError where the path is not of this machine.
     """
     file = local_path(path)
     try:
@@ -32,3 +27,10 @@ def read_text(
         raise error(f"cannot read {file}: {cause.strerror}; {remedy}") from cause
     except UnicodeDecodeError as cause:
         raise error(f"cannot read {file} as utf-8: {cause.reason}; {remedy}") from cause
+
+
+def short(value: object) -> str:
+    """A value as an error message shows it: its start."""
+    text = value if isinstance(value, str) else repr(value)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return repr(text) if isinstance(value, str) else text

@@ -1,9 +1,4 @@
-"""Published results to compare with, and how well a score ranks them.
-
-`load_table` reads NAS-Bench-201's CSV files, published proxies and a user's own;
-`NatsBench` reads NATS-Bench's official files; `spearman` and `kendall` say how far two
-columns agree, with a bootstrap interval. NumPy only.
-"""
+"""Published results to compare with, and how well a score ranks them. NumPy only."""
 
 from nas_jax.tabular.correlation import FEWEST, Correlation, kendall, spearman
 from nas_jax.tabular.nats import SPLITS, Metrics, NatsBench, NatsRecord, Trial

@@ -30,8 +30,6 @@ class Correlation:
       value: from -1 to 1; NaN where it is undefined, that is where fewer than two rows
         are used or one side has a single value.
       low: lower end of the interval; NaN where `lacks_interval` says why there is none.
-      high: its upper end.
-      level: the interval's confidence, as 0.95.
       used: rows that count.
       failed: rows left out because one of their two numbers is NaN or infinite.
     """
@@ -70,9 +68,8 @@ def spearman(
 
     Args:
       x: scores `[n]`; NaN and infinite ones have failed and are left out.
-      y: accuracies `[n]`, in the same order.
-      samples: bootstrap samples; the same seed gives the same samples of rows.
-      seed: of the bootstrap.
+      y: accuracies `[n]`.
+      samples: of the bootstrap; the same seed gives the same samples of rows.
       level: confidence of the percentile interval (Efron 1979).
 
     Raises:
@@ -102,8 +99,8 @@ def percentile_interval(
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of a statistic of n rows (Efron 1979).
 
-    Rows are drawn with replacement. Samples where the statistic is undefined, as with
-    one row drawn n times, are left out; NaN if there is no other.
+    Samples where the statistic is undefined, as with one row drawn n times, are left
+    out; NaN if there is no other.
     """
     generator = np.random.default_rng(seed)
     found = []
@@ -140,11 +137,10 @@ def _correlate(
             "architecture."
         )
     usable = np.isfinite(xs) & np.isfinite(ys)
-    xs, ys = xs[usable], ys[usable]
-    used = len(xs)
+    used = int(usable.sum())
     value = low = high = np.nan
     if used > 1:
-        statistic = statistic_of(xs, ys)
+        statistic = statistic_of(xs[usable], ys[usable])
         value = float(statistic(np.ones((1, used), np.int64))[0])
     if np.isfinite(value) and used >= FEWEST:
         low, high = percentile_interval(statistic, used, samples, seed, level)

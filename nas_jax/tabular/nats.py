@@ -1,16 +1,15 @@
 """NATS-Bench's topology space: trained results of all NAS-Bench-201 architectures.
 
-Dong, Liu, Musial and Gabrys 2021, arXiv 2009.00437. The official files are read as
-they are, one big file or a folder of one file an architecture; which of a record's
-evaluations is the validation and which the test accuracy follows the official API
-(D-X-Y/NATS-Bench, nats_bench/api_topology.py, `get_more_info`).
+Dong, Liu, Musial and Gabrys 2021, arXiv 2009.00437. Which of a record's evaluations is
+the validation and which the test accuracy follows the official API (D-X-Y/NATS-Bench,
+nats_bench/api_topology.py, `get_more_info`).
 """
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +71,7 @@ class NatsRecord:
     """What is known of one architecture on one data set under one schedule.
 
     Attributes:
-      index: the official index, from 0.
       architecture: the official string, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
-      dataset: one of `SPLITS`.
       schedule: the epochs it was trained for, `"12"` or `"200"`.
       trials: by seed.
       mean: the mean of the trials; None where a trial has None, but for the latency,
@@ -97,17 +94,16 @@ class NatsBench:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Opens the benchmark.
+        """Opens the benchmark; only plain values are unpickled, see `read_pickle`.
 
-        Only plain values are unpickled, see `read_pickle`. The big file is read whole:
-        some minutes, and about 32 GiB of memory as far as a part of it tells. Of a
-        folder, each record is read when it is first asked for, in about 10 ms.
+        The big file is read whole: some minutes, and about 32 GiB of memory as far as a
+        part of it tells. Of a folder, each record is read when it is first asked for,
+        in about 10 ms.
 
         Args:
           path: the file `NATS-tss-v1_0-*.pickle.pbz2`, or the folder
             `NATS-tss-v1_0-*-simple` with `meta.pickle.pbz2` and a file for each
-            architecture, `000000.pickle.pbz2` and so on; `~` stands for the home
-            directory.
+            architecture, `000000.pickle.pbz2` and so on.
 
         Raises:
           DataError: the file or the folder's meta file is missing, damaged or of
@@ -137,17 +133,14 @@ class NatsBench:
           ConfigError: the benchmark has no such architecture.
         """
         if isinstance(architecture, str):
-            if architecture not in self._indices:
-                raise ConfigError(
-                    f"{self._path} has no architecture {architecture!r}. Write it as "
-                    f"NATS-Bench does, for instance {self.architectures[0]!r}."
-                )
-            return self._indices[architecture]
-        index = operator.index(architecture)
-        if not 0 <= index < len(self.architectures):
+            index = self._indices.get(architecture)
+        else:
+            index = operator.index(architecture)
+        if index is None or not 0 <= index < len(self.architectures):
             raise ConfigError(
-                f"{self._path} has no architecture {index}; allowed: 0 to "
-                f"{len(self.architectures) - 1}."
+                f"{self._path} has no architecture {architecture!r}; allowed: 0 to "
+                f"{len(self.architectures) - 1}, or a string as NATS-Bench writes it, "
+                f"such as {self.architectures[0]!r}."
             )
         return index
 
@@ -183,12 +176,10 @@ class NatsBench:
         return found[dataset, schedule]
 
     def _read(self, index: int) -> dict[tuple[str, str], NatsRecord]:
-        where, state = str(self._path), self._states.pop(index, None)
-        if self._folder:
-            names = (f"{index:06d}{_END}", f"{index}{_END}")
-            files = [f for name in names if (f := self._path / name).exists()]
-            if files:
-                where, state = str(files[0]), read_pickle(files[0])
+        where, state = self._path, self._states.pop(index, None)
+        for name in (f"{index:06d}{_END}", f"{index}{_END}") if self._folder else ():
+            if state is None and (self._path / name).exists():
+                where, state = self._path / name, read_pickle(self._path / name)
         if state is None:
             raise DataError(
                 f"{self._path} holds no record of architecture {index}: it is a part "
@@ -224,27 +215,27 @@ def _record(
         int(seed): _trial(state["all_results"][dataset, seed], *SPLITS[dataset])
         for seed in sorted(state["dataset_seed"][dataset])
     }
-    mean = _mean_trial(list(trials.values()))
+    if not trials:
+        raise ValueError("no trial")
+    mean = _mean_trial([*trials.values()])
     return NatsRecord(index, architecture, dataset, schedule, trials, mean)
 
 
 def _trial(state: dict[str, Any], valid: str | None, test: str) -> Trial:
     last = state["epochs"] - 1
 
-    def evaluation(name: str | None) -> Metrics | None:
-        key = f"{name}@{last}"
-        if key not in state["eval_acc1es"]:
-            return None
-        accuracy, loss = state["eval_acc1es"][key], state["eval_losses"][key]
+    def metrics(kind: str, key: Any) -> Metrics:
+        accuracy, loss = state[f"{kind}_acc1es"][key], state[f"{kind}_losses"][key]
         return Metrics(float(accuracy), float(loss))
 
-    train = Metrics(
-        float(state["train_acc1es"][last]), float(state["train_losses"][last])
-    )
-    times, latencies = state["train_times"], state["latency"]
-    latency = sum(latencies) / len(latencies) if latencies else None
+    def evaluation(name: str | None) -> Metrics | None:
+        key = f"{name}@{last}"
+        return metrics("eval", key) if key in state["eval_acc1es"] else None
+
+    times = state["train_times"]
+    latency = _mean(state["latency"])
     return Trial(
-        train=train,
+        train=metrics("train", last),
         valid=evaluation(valid),
         test=evaluation(test),
         params_m=float(state["params"]),
@@ -255,31 +246,18 @@ def _trial(state: dict[str, Any], valid: str | None, test: str) -> Trial:
     )
 
 
-def _mean(values: list[float]) -> float:
+def _mean(values: Sequence[Any]) -> Any:
+    """None for no value or where one is None."""
+    if not values or None in values:
+        return None
+    if isinstance(values[0], Metrics):
+        return Metrics(
+            _mean([v.accuracy for v in values]), _mean([v.loss for v in values])
+        )
     return sum(values) / len(values)
 
 
 def _mean_trial(trials: list[Trial]) -> Trial:
-    def metrics(part: Callable[[Trial], Metrics | None]) -> Metrics | None:
-        parts = [found for trial in trials if (found := part(trial)) is not None]
-        if len(parts) < len(trials):
-            return None
-        return Metrics(
-            _mean([p.accuracy for p in parts]), _mean([p.loss for p in parts])
-        )
-
-    if not trials:
-        raise ValueError("no trial")
-    train = metrics(lambda trial: trial.train)
-    assert train is not None
-    seconds = [t.train_seconds for t in trials if t.train_seconds is not None]
-    latencies = [t.latency for t in trials if t.latency is not None]
-    return Trial(
-        train=train,
-        valid=metrics(lambda trial: trial.valid),
-        test=metrics(lambda trial: trial.test),
-        params_m=_mean([trial.params_m for trial in trials]),
-        macs_m=_mean([trial.macs_m for trial in trials]),
-        latency=_mean(latencies) if latencies else None,
-        train_seconds=_mean(seconds) if len(seconds) == len(trials) else None,
-    )
+    columns = {name: [getattr(t, name) for t in trials] for name in vars(trials[0])}
+    measured = [latency for latency in columns["latency"] if latency is not None]
+    return Trial(**{n: _mean(c) for n, c in (columns | {"latency": measured}).items()})

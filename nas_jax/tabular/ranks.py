@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nas_jax.errors import DataError
-
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Maps weights, int64 `[B, n]`, to a statistic of each row, float64 `[B]`; NaN where it
 is undefined."""
@@ -29,16 +27,6 @@ def _group_ranks(counts: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _check_pairs(x: np.ndarray, y: np.ndarray) -> None:
-    if np.ndim(x) != 1 or np.shape(x) != np.shape(y):
-        raise DataError(
-            f"x has the shape {np.shape(x)} and y {np.shape(y)}; they must be [n], the "
-            "same n."
-        )
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise DataError("x or y holds NaN or infinite numbers: leave these pairs out.")
-
-
 def _group_sums(weights: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """The weights of the groups that begin at `starts`: `[B, n]` to `[B, groups]`."""
     sums: np.ndarray = np.add.reduceat(weights, starts, axis=1)
@@ -46,11 +34,7 @@ def _group_sums(weights: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def _order(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sorts values `[n]`.
-
-    Returns:
-      The order; where in it the groups of equal values start; the group of each value.
-    """
+    """The order, where in it groups of equal values start, and the group of each."""
     _, groups, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.argsort(groups, kind="stable"), np.cumsum(counts) - counts, groups
 
@@ -58,14 +42,8 @@ def _order(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def spearman_rho(x: np.ndarray, y: np.ndarray) -> Statistic:
     """Spearman's rho (Spearman 1904): Pearson's correlation of the average ranks.
 
-    Args:
-      x: finite numbers `[n]`.
-      y: finite numbers `[n]`.
-
-    Raises:
-      DataError: they are something else.
+    Both are finite numbers `[n]`.
     """
-    _check_pairs(x, y)
     orders = (_order(x), _order(y))
 
     def statistic(weights: np.ndarray) -> np.ndarray:
@@ -87,16 +65,8 @@ def kendall_tau_b(x: np.ndarray, y: np.ndarray) -> Statistic:
     """Kendall's tau-b (Kendall 1945), by Knight's O(n log n) method (Knight 1966).
 
     Concordant less discordant pairs, divided by the geometric mean of the numbers of
-    pairs that differ in x and in y.
-
-    Args:
-      x: finite numbers `[n]`.
-      y: finite numbers `[n]`.
-
-    Raises:
-      DataError: they are something else.
+    pairs that differ in x and in y, which are finite numbers `[n]`.
     """
-    _check_pairs(x, y)
     # Within equal x, y ascends: no pair that ties in x is an inversion of y.
     order = np.lexsort((y, x))
     _, starts_x, groups_x = _order(x[order])
@@ -121,8 +91,7 @@ def kendall_tau_b(x: np.ndarray, y: np.ndarray) -> Statistic:
 def inversions(values: np.ndarray) -> Statistic:
     """The weight of the pairs i < j with values[i] > values[j], by merging.
 
-    Args:
-      values: integers from 0, `[n]`.
+    `values` are integers from 0, `[n]`.
     """
     n = len(values)
     positions = np.arange(n)

@@ -1,19 +1,14 @@
-"""Tables of architectures: a name for each row, and columns of numbers.
-
-The CSV files of NAS-Bench-201, of published proxies, and a user's own all look so.
-"""
+"""Tables of architectures: a name for each row, and columns of numbers."""
 
 from __future__ import annotations
 
 import csv
-import functools
 import gzip
 import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -23,70 +18,26 @@ from nas_jax.paths import local_path
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Numbers of architectures.
+    """Numbers of architectures, as `load_table` reads them.
 
     Attributes:
       architectures: the rows' names, each once.
-      columns: float64 `[N]` by name, read-only; NaN where a value is missing or failed.
-      source: where the numbers are from, for error messages.
+      columns: float64 `[N]` by name; NaN where a value is missing or failed.
+      source: the file.
     """
 
     architectures: tuple[str, ...]
     columns: Mapping[str, np.ndarray]
-    source: str = "the table"
-
-    def __post_init__(self) -> None:
-        """Copies the columns, so that nobody else can change them.
-
-        Raises:
-          DataError: a name stands twice, or a column is of another length or not of
-            numbers.
-        """
-        if len(self._rows) < len(self.architectures):
-            twice = next(
-                name
-                for row, name in enumerate(self.architectures)
-                if self._rows[name] != row
-            )
-            raise DataError(
-                f"{self.source} has the architecture {twice!r} more than once. Keep "
-                "one row of it."
-            )
-        columns = {}
-        for name, values in self.columns.items():
-            try:
-                column = np.array(values, np.float64)
-            except (TypeError, ValueError) as error:
-                raise DataError(
-                    f"{self.source}: the column {name!r} is not of numbers ({error})."
-                ) from error
-            if column.shape != (len(self.architectures),):
-                raise DataError(
-                    f"{self.source}: the column {name!r} has the shape {column.shape}, "
-                    f"expected ({len(self.architectures)},), a number for each "
-                    "architecture."
-                )
-            column.flags.writeable = False
-            columns[name] = column
-        object.__setattr__(self, "columns", MappingProxyType(columns))
+    source: str
 
     def __len__(self) -> int:
         """The number of architectures."""
         return len(self.architectures)
 
-    @functools.cached_property
-    def _rows(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.architectures)}
-
     def column(
         self, name: str, architectures: Sequence[str] | None = None
     ) -> np.ndarray:
-        """A column, float64 `[N]`.
-
-        Args:
-          name: the column's name.
-          architectures: the rows wanted, in this order; all of them by default. The
-            rows of another table bring two tables together.
+        """A column, float64 `[N]`, or the rows of it that are named, in their order.
 
         Raises:
           ConfigError: there is no such column or architecture.
@@ -98,25 +49,15 @@ class Table:
             )
         if architectures is None:
             return self.columns[name]
-        return self.columns[name][[self._row(arch) for arch in architectures]]
-
-    def lookup(self, architecture: str) -> dict[str, float]:
-        """The numbers of an architecture by column.
-
-        Raises:
-          ConfigError: the table does not have it.
-        """
-        row = self._row(architecture)
-        return {name: float(values[row]) for name, values in self.columns.items()}
-
-    def _row(self, architecture: str) -> int:
-        if architecture not in self._rows:
-            example = f", for instance {self.architectures[0]!r}" if self._rows else ""
-            raise ConfigError(
-                f"{self.source} has no architecture {architecture!r} among its "
-                f"{len(self)}{example}. Names must agree to the letter."
-            )
-        return self._rows[architecture]
+        rows = {known: row for row, known in enumerate(self.architectures)}
+        for wanted in architectures:
+            if wanted not in rows:
+                raise ConfigError(
+                    f"{self.source} has no architecture {wanted!r} among its "
+                    f"{len(self)}, for instance {self.architectures[0]!r}. Names must "
+                    "agree to the letter."
+                )
+        return self.columns[name][[rows[wanted] for wanted in architectures]]
 
 
 def load_table(
@@ -127,11 +68,10 @@ def load_table(
 ) -> Table:
     """Reads a table from a CSV file, plain or compressed by gzip.
 
-    The first line names the columns, commas separate them, an empty cell is a missing
-    value.
+    The first line names the columns, an empty cell is a missing value.
 
     Args:
-      path: the file; `~` stands for the home directory.
+      path: the file.
       architecture: the column whose text identifies the architecture.
       columns: the columns to read, which must be of numbers; by default all others.
       failed: the number that stands for a failed value and is read as NaN. NASLib's
@@ -154,7 +94,17 @@ def load_table(
             f"{file}, line {reader.line_num}: not CSV ({error}). Write the table with "
             "commas between the cells."
         ) from error
-    _check_header(file, header, [architecture, *(columns or ())])
+    for name in header:
+        if header.count(name) > 1:
+            raise DataError(
+                f"{file} names the column {name!r} more than once. Rename one of them."
+            )
+    for name in [architecture, *(columns or ())]:
+        if name not in header:
+            raise ConfigError(
+                f"{file} has no column {name!r}; allowed: {', '.join(header)}. The "
+                "first line must name the columns, with commas between them."
+            )
     if not rows:
         raise DataError(
             f"{file} has no row below its header. Give a table with a row for each "
@@ -167,10 +117,10 @@ def load_table(
                 f"{len(header)} columns. Was the file cut off?"
             )
     names = _names(file, rows, header.index(architecture))
-    wanted = [name for name in header if name != architecture]
+    if columns is None:
+        columns = [name for name in header if name != architecture]
     values = {
-        name: _numbers(file, rows, header.index(name), name, failed)
-        for name in (wanted if columns is None else columns)
+        name: _numbers(file, rows, header.index(name), name, failed) for name in columns
     }
     return Table(names, values, str(file))
 
@@ -199,20 +149,6 @@ def _read_text(file: Path) -> str:
     if not text.strip():
         raise DataError(f"{file} is empty. Give a table with a header and rows.")
     return text
-
-
-def _check_header(file: Path, header: list[str], wanted: list[str]) -> None:
-    for name in header:
-        if header.count(name) > 1:
-            raise DataError(
-                f"{file} names the column {name!r} more than once. Rename one of them."
-            )
-    for name in wanted:
-        if name not in header:
-            raise ConfigError(
-                f"{file} has no column {name!r}; allowed: {', '.join(header)}. The "
-                "first line must name the columns, with commas between them."
-            )
 
 
 def _names(file: Path, rows: Rows, cell: int) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Pickles of plain values, read without giving the file a way to run code.
 
-A pickle names the functions that rebuild its objects. Here a file gets a short list of
-them; any other name ends the reading before anything of that name is looked up.
+A pickle names the functions that rebuild its objects: any name but a few ends the
+reading before anything of that name is looked up.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
     """
     file = local_path(path)
     try:
-        stream = bz2.open(file)
-        with stream:
+        with bz2.open(file) as stream:
             return _PlainUnpickler(stream, file).load()
     except DataError:
         raise

@@ -30,11 +30,7 @@ class DeviceImages:
 
     @classmethod
     def put(cls, images: np.ndarray, labels: np.ndarray) -> DeviceImages:
-        """Copy arrays to the device.
-
-        Args:
-            images: `[N, H, W, C]`, uint8, or finite floats that are ready as inputs.
-            labels: `[N]` integers from 0.
+        """Copies images `[N, H, W, C]`, uint8 or finite floats, and labels `[N]`.
 
         Raises:
             DataError: They are something else, such as one-hot labels.

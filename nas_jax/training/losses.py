@@ -25,15 +25,11 @@ class DivergedError(NasJaxError):
 def loss_and_accuracy(
     logits: jax.Array, labels: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean cross-entropy and share of right answers of a batch.
-
-    Args:
-        logits: `[B, classes]`, float.
-        labels: `[B]`, integers from 0 to classes - 1.
+    """Mean cross-entropy and share of right answers of logits `[B, classes]`.
 
     Raises:
-        DataError: They have other shapes, or labels are no integers, or, where their
-            values are known, no classes.
+        DataError: Shapes are others, or the labels `[B]` are no integers or, where
+            their values are known, no classes.
     """
     if jnp.ndim(logits) != 2:
         raise DataError(f"logits have shape {jnp.shape(logits)}; give [B, classes]")

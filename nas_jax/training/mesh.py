@@ -16,9 +16,6 @@ def check_mesh(*trees: Any) -> None:
     With such axes every operation must say how its result is split, which those of the
     networks do not. With automatic ones the compiler finds it.
 
-    Args:
-        *trees: What a step is given: states, batches.
-
     Raises:
         ConfigError: Names the axes and how to make the mesh.
     """

@@ -23,8 +23,8 @@ def sgd_cosine(
 
     Args:
         learning_rate: Start of the schedule.
-        steps: Number of steps of the whole run.
-        steps_per_epoch: Number of steps between two moves of the schedule.
+        steps: Of the whole run.
+        steps_per_epoch: Steps between two moves of the schedule.
         minimum: End of the schedule.
         momentum: Weight of the past gradients.
         weight_decay: Weight of the L2 penalty.
@@ -59,10 +59,7 @@ def alpha_adam(
 ) -> optax.GradientTransformation:
     """Adam with PyTorch's L2 penalty, which is part of the gradient (cnn/architect.py).
 
-    Args:
-        learning_rate: Constant learning rate.
-        betas: Decay rates of the first and second moment.
-        weight_decay: Weight of the L2 penalty.
+    `betas` are the decay rates of the first and second moment.
     """
     return optax.chain(
         optax.add_decayed_weights(weight_decay),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,19 +20,13 @@ from nas_jax.networks import (
     num_parameters,
 )
 from nas_jax.training.batches import Augment, DeviceImages
+from nas_jax.training.loop import OnStep, run_epochs
 from nas_jax.training.losses import loss_and_accuracy
 from nas_jax.training.mesh import check_mesh
 
 
 class TrainState(NamedTuple):
-    """All that training carries from step to step; a pytree.
-
-    Attributes:
-        params: Weights.
-        batch_stats: Running statistics of batch normalisation.
-        optimiser_state: State of the optimiser.
-        step: Number of finished steps, int32.
-    """
+    """All that training carries from step to step; a pytree. `step` is int32."""
 
     params: Any
     batch_stats: Any
@@ -45,8 +39,7 @@ class TrainResult:
     """A trained network.
 
     Attributes:
-        state: The final state; `state.params` and `state.batch_stats` are the
-            variables of the network.
+        state: `state.params` and `state.batch_stats` are the network's variables.
         test_accuracy: Share of right answers on the test set.
         test_loss: Mean cross-entropy on the test set.
         parameters: Number of trainable numbers.
@@ -76,17 +69,11 @@ class Trainer:
     ) -> None:
         """Compiled at the first call of each step.
 
-        Args:
-            network: The network of a genotype.
-            optimiser: Any optax transformation.
-            augment: Applied to training batches.
-            prepare: Applied to test batches; must not be random.
-            image_shape: Height, width and channels of a network input.
+        `augment` is applied to training batches, `prepare`, which must not be random,
+        to those of tests; `image_shape` is height, width and channels of an input.
         """
-        self.network = network
-        self._optimiser = optimiser
-        self._augment = augment
-        self._prepare = prepare
+        self.network, self._optimiser = network, optimiser
+        self._augment, self._prepare = augment, prepare
         images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
         self._abstract = abstract_variables(network, images)
         self.parameters = num_parameters(self._abstract)
@@ -96,13 +83,9 @@ class Trainer:
     def init(self, key: jax.Array) -> TrainState:
         """Fresh weights."""
         variables = init_variables(key, self._abstract)
-        params = variables["params"]
-        return TrainState(
-            params,
-            variables["batch_stats"],
-            self._optimiser.init(params),
-            jnp.zeros((), jnp.int32),
-        )
+        params, statistics = variables["params"], variables["batch_stats"]
+        optimiser_state = self._optimiser.init(params)
+        return TrainState(params, statistics, optimiser_state, jnp.int32(0))
 
     def _step(
         self, state: TrainState, data: DeviceImages, index: jax.Array, key: jax.Array
@@ -136,8 +119,7 @@ class Trainer:
         images, labels = data.batch(index, jax.random.key(0), self._prepare)
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         noise = jax.random.fold_in(jax.random.key(0), index[0])
-        logits: Any = self.network.apply(variables, images, train=False, key=noise)
-        assert isinstance(logits, jax.Array)
+        logits = self.network.apply(variables, images, train=False, key=noise)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         right = (jnp.argmax(logits, axis=-1) == labels) & valid
         return jnp.sum(jnp.where(valid, losses, 0)), jnp.sum(right)
@@ -145,14 +127,11 @@ class Trainer:
     def test(
         self, state: TrainState, data: DeviceImages, batch_size: int
     ) -> tuple[float, float]:
-        """Mean loss and accuracy on every image, each counted once.
-
-        The last batch is filled up with images that are not counted, so that all
-        batches have one shape.
-        """
+        """Mean loss and accuracy on every image, each counted once."""
         count = data.labels.shape[0]
         total, right = 0.0, 0
         for start in range(0, count, batch_size):
+            # The last batch is filled up with images that do not count: one shape.
             index = np.arange(start, start + batch_size)
             loss, correct = self._test(
                 state, data, np.minimum(index, count - 1), index < count
@@ -170,21 +149,20 @@ def retrain(
     batch_size: int,
     seed: int,
     state: TrainState | None = None,
-    on_step: Callable[[int, Mapping[str, jax.Array], TrainState], Any] | None = None,
+    on_step: OnStep | None = None,
     on_epoch: Callable[[int, TrainState, float, float], Any] | None = None,
 ) -> TrainResult:
     """Train for some epochs and test after each; the last test is the result.
 
     Args:
         trainer: The compiled steps.
-        data: Training images, on the device.
-        test_data: Test images, on the device.
+        data: Training images; what does not fill a batch is left out of an epoch.
+        test_data: Test images.
         epochs: Passes over the training images.
-        batch_size: Images in a batch; what does not fill one is left out of an epoch.
+        batch_size: Images in a batch.
         seed: Draws initial values, orders and augmentation.
         state: Where to go on from, after any step. None starts anew.
-        on_step: Called after each step with its number from 1, metrics and state. The
-            next step takes over the state's memory: copy what must outlive the call.
+        on_step: Called after each step.
         on_epoch: Called after each epoch with the number of finished epochs, the
             state, and loss and accuracy on the test set.
 
@@ -197,21 +175,23 @@ def retrain(
     init_key, step_key = jax.random.split(jax.random.key(seed))
     state = trainer.init(init_key) if state is None else state
     indices = np.arange(data.labels.shape[0], dtype=np.int32)
-    done = int(state.step)
-    loss, accuracy = float("nan"), float("nan")
-    per_epoch = max(1, len(indices) // batch_size)
-    first = done // per_epoch
-    if first >= epochs:
-        loss, accuracy = trainer.test(state, test_data, batch_size)
-    for epoch in range(first, epochs):
-        # A run that was stopped inside an epoch goes on at the next batch.
-        order = epoch_order(seed, epoch, indices, batch_size)
-        for index in order[done - epoch * per_epoch :]:
-            state, metrics = trainer.step(state, data, index, step_key)
-            done += 1
-            if on_step is not None:
-                on_step(done, metrics, state)
-        loss, accuracy = trainer.test(state, test_data, batch_size)
+    tested: list[tuple[float, float]] = []
+
+    def test(epoch: int, state: TrainState) -> None:
+        tested.append(trainer.test(state, test_data, batch_size))
         if on_epoch is not None:
-            on_epoch(epoch + 1, state, loss, accuracy)
+            on_epoch(epoch, state, *tested[-1])
+
+    state = run_epochs(
+        lambda state, index: trainer.step(state, data, index, step_key),
+        state,
+        lambda epoch: [epoch_order(seed, epoch, indices, batch_size)],
+        per_epoch=len(indices) // batch_size,
+        epochs=epochs,
+        on_step=on_step,
+        on_epoch=test,
+    )
+    loss, accuracy = (
+        tested[-1] if tested else trainer.test(state, test_data, batch_size)
+    )
     return TrainResult(state, accuracy, loss, trainer.parameters)

@@ -108,7 +108,6 @@ def test_rows_are_whole(repo_root: Path, tmp_path: Path) -> None:
         ("--masks=prune.json", "mask 'prune.json' is not 'unpruned', 'half' or a"),
         ("--image_size=10", "image size 10x10 does not fit 8 layers"),
         ("--remats=waves", "must be one or more of none, "),
-        ("--dtypes=float16", "must be one or more of float32, bfloat16"),
         ("--out=nowhere/rows.json", "must lie in a folder that exists"),
     ],
 )

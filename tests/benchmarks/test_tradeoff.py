@@ -85,40 +85,24 @@ def test_masks_alone_and_going_on(inputs: tuple[str, str], tmp_path: Path) -> No
         assert row["kept_best"] == pytest.approx(10 * most)
         assert "accuracy" not in row
         assert row["setting"]["image_shape"] == [4, 4, 3]
-
-
-def test_rows_of_another_study_are_refused(
-    inputs: tuple[str, str], tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    flags = (*inputs, "--nosearch", "--strategies=random", "--levels=0.5", "--seeds=0")
-    start("tradeoff", *flags, "--image_size=4", f"--out={out}")
+    # Rows of another study are refused.
     before = out.read_text()
-    result = run("tradeoff", *flags, "--image_size=8", f"--out={out}")
+    result = run("tradeoff", *flags, "--levels=0", "--image_size=8", f"--out={out}")
     assert result.returncode != 0
     assert "image_shape [4, 4, 3], and now it is [8, 8, 3]" in result.stderr
     assert out.read_text() == before
 
 
-def test_what_pruning_alone_decides_is_looked_up(
-    inputs: tuple[str, str], tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    flags = ("--strategies=random", "--levels=0.875", "--seeds=3", "--image_size=8")
-    start("tradeoff", *inputs, *flags, f"--out={out}")
-    (row,) = rows_of(out)
-    assert row["kept"] == 6 and row["search_seconds"] == 0
-    assert row["accuracy"] == 10.0 * row["genotype"].count("nor_conv_3x3")
-    assert row["accuracy"] == row["kept_mean"]
-
-
-def test_found_architectures_are_judged_again(
+def test_what_pruning_alone_decides_is_looked_up_and_judged_again(
     inputs: tuple[str, str], tmp_path: Path
 ) -> None:
     found, out = tmp_path / "found.jsonl", tmp_path / "rows.jsonl"
     flags = ("--strategies=random", "--levels=0.875", "--image_size=8")
     start("tradeoff", *inputs, *flags, "--seeds=3", f"--out={found}")
     (row,) = rows_of(found)
+    assert row["kept"] == 6 and row["search_seconds"] == 0
+    assert row["accuracy"] == 10.0 * row["genotype"].count("nor_conv_3x3")
+    assert row["accuracy"] == row["kept_mean"]
     found.write_text(json.dumps(row | {"accuracy": 0.0}))
     again = (*inputs, *flags, f"--found={found}", f"--out={out}")
     start("tradeoff", *again, "--seeds=3")

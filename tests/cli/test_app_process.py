@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from absl import logging as absl_logging
 
 from nas_jax.cli import app
 
@@ -52,16 +51,12 @@ def test_process_logs_its_own_lines_and_the_warnings_of_others(repo_root: Path) 
 
 
 @pytest.fixture
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (app.CACHE_VARIABLE, "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def cache_setting() -> Iterator[Any]:
-    """JAX's setting, put back after the test."""
+def cache_setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """JAX's setting, put back after the test; the environment says nothing."""
     import jax
 
+    for name in (app.CACHE_VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     config: Any = jax.config
     before = config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
@@ -69,56 +64,36 @@ def cache_setting() -> Iterator[Any]:
     jax.config.update("jax_compilation_cache_dir", before)
 
 
-@pytest.mark.usefixtures("clean_environment")
-class TestConfigureJax:
-    def test_default_is_below_the_cache_of_the_user(
-        self, cache_setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("HOME", str(tmp_path))
-        app.configure_jax()
-        expected = tmp_path / ".cache" / "nas_jax" / "xla"
-        assert cache_setting.jax_compilation_cache_dir == str(expected)
-        assert expected.is_dir()
+def test_where_compiled_programs_are_kept(
+    cache_setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jax
 
-    def test_xdg_cache_home(
-        self, cache_setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    def folder() -> Any:
         app.configure_jax()
-        expected = str(tmp_path / "nas_jax" / "xla")
-        assert cache_setting.jax_compilation_cache_dir == expected
+        found = cache_setting.jax_compilation_cache_dir
+        jax.config.update("jax_compilation_cache_dir", None)
+        return found
 
-    def test_own_variable_wins_and_empty_is_off(
-        self, cache_setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv(app.CACHE_VARIABLE, str(tmp_path / "mine"))
-        app.configure_jax()
-        assert cache_setting.jax_compilation_cache_dir == str(tmp_path / "mine")
-        monkeypatch.setenv(app.CACHE_VARIABLE, "")
-        app.configure_jax()
-        assert cache_setting.jax_compilation_cache_dir is None
+    monkeypatch.setenv("HOME", str(tmp_path))
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "jax"))
+    assert folder() == str(tmp_path / "jax")
+    assert not (tmp_path / ".cache").exists()
+    assert folder() == str(tmp_path / ".cache" / "nas_jax" / "xla")
+    assert (tmp_path / ".cache" / "nas_jax" / "xla").is_dir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert folder() == str(tmp_path / "nas_jax" / "xla")
+    monkeypatch.setenv(app.CACHE_VARIABLE, str(tmp_path / "mine"))
+    assert folder() == str(tmp_path / "mine")
+    monkeypatch.setenv(app.CACHE_VARIABLE, "")
+    assert folder() is None
 
-    def test_setting_of_jax_stands(
-        self, cache_setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        import jax
 
-        monkeypatch.setenv("HOME", str(tmp_path))
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path / "jax"))
-        app.configure_jax()
-        assert cache_setting.jax_compilation_cache_dir == str(tmp_path / "jax")
-        assert not (tmp_path / ".cache").exists()
-
-    def test_folder_that_cannot_be_created_is_a_warning(
-        self, cache_setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        found: list[str] = []
-        monkeypatch.setattr(
-            absl_logging, "warning", lambda text, *args: found.append(text % args)
-        )
-        (tmp_path / "file").write_text("")
-        monkeypatch.setenv(app.CACHE_VARIABLE, str(tmp_path / "file" / "below"))
-        app.configure_jax()
-        assert cache_setting.jax_compilation_cache_dir is None
-        assert "No compilation cache" in found[0]
-        assert app.CACHE_VARIABLE in found[0]
+def test_cache_that_cannot_be_created_is_a_warning(
+    cache_setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(app.CACHE_VARIABLE, str(tmp_path / "file" / "below"))
+    app.configure_jax()
+    assert cache_setting.jax_compilation_cache_dir is None
+    assert "No compilation cache" in caplog.text and app.CACHE_VARIABLE in caplog.text

@@ -125,9 +125,3 @@ def test_a_failed_row_does_not_stop_the_others(fake, capsys, tmp_path) -> None:
     assert good["target"] == "h100" and good["peak_bytes"] > 0
     assert "tpu-v5e, kept 1.000 (all)" in capsys.readouterr().out
     assert chart.read_bytes().startswith(b"\x89PNG")
-
-
-def test_residuals_are_traced_once_for_all_targets(fake) -> None:
-    assert fake("--target=tpu-v5e,h100,a100", "--kept=1,0.5") == 0
-    assert len(compilations()) == 6
-    assert sum(request["residuals"] for request in FakeChild.asked) == 2

@@ -2,58 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nas_jax.cli.main import main
+
 REPO_ROOT = Path(__file__).resolve().parents[2]
-
-
-class Command:
-    """Starts `nas-jax memory` in a process of its own."""
-
-    def __init__(self, folder: Path, flags: list[str]) -> None:
-        self.folder, self._flags = folder, flags
-
-    def start(self, *flags: str) -> tuple[int, str, str]:
-        """Code, stdout, stderr."""
-        result = subprocess.run(
-            [sys.executable, "-m", "nas_jax.cli.memory", *self._flags, *flags],
-            env={**os.environ, "PYTHONPATH": str(REPO_ROOT)},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        return result.returncode, result.stdout, result.stderr
 
 
 class Run:
     """A finished run: what it said, and its JSON."""
 
-    def __init__(self, command: Command, *flags: str) -> None:
-        self.folder = command.folder
-        file = self.folder / "rows.json"
-        self.code, self.out, self.log = command.start(f"--json={file}", *flags)
-        assert self.code == 0, self.log
+    def __init__(self, folder: Path, flags: list[str], own_process: bool) -> None:
+        self.folder = folder
+        file = folder / "rows.json"
+        flags = [*flags, f"--mask={folder / 'mask.json'}", f"--json={file}"]
+        if own_process:
+            result = subprocess.run(
+                [sys.executable, "-m", "nas_jax.cli.main", "memory", *flags],
+                env={**os.environ, "PYTHONPATH": str(REPO_ROOT)},
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            code, self.out, self.log = result.returncode, result.stdout, result.stderr
+        else:
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                code = main(["memory", *flags])
+            self.out, self.log = said.getvalue(), ""
+        assert code == 0, self.log
         self.json = json.loads(file.read_text())
         self.rows: list[dict[str, Any]] = self.json["rows"]
 
 
 @pytest.fixture(scope="module")
-def command(memory_folder: Path, memory_flags: list[str]) -> Command:
-    return Command(memory_folder, memory_flags)
+def command(memory_folder: Path, memory_flags: list[str]) -> Callable[..., Run]:
+    """A run of `nas-jax memory`; only one of its own process has a log."""
+    return lambda *flags, own_process=False: Run(
+        memory_folder, [*memory_flags, *flags], own_process
+    )
 
 
 @pytest.fixture(scope="module")
-def run(command: Command) -> Run:
-    return Run(command, "--mask=mask.json", "--batch=8,16", "--chart=chart.svg")
+def run(command: Callable[..., Run]) -> Run:
+    return command("--batch=8,16", "--chart=chart.svg", own_process=True)
 
 
 def test_a_row_for_each_combination(run: Run) -> None:
@@ -61,7 +65,8 @@ def test_a_row_for_each_combination(run: Run) -> None:
     assert run.json["network"] == {"channels": 2, "layers": 3}
     assert run.json["images"]["num_train"] == 64
     assert run.json["versions"]["jax"] == importlib.metadata.version("jax")
-    settings = {"mask": "mask.json", "kept_fraction": 0.25, "target": "cpu"}
+    mask = str(run.folder / "mask.json")
+    settings = {"mask": mask, "kept_fraction": 0.25, "target": "cpu"}
     settings |= {"remat": "none", "dtype": "float32", "microbatches": 1}
     assert [{**row, **settings} for row in run.rows] == run.rows
     assert [row["batch"] for row in run.rows] == [8, 16]
@@ -123,14 +128,13 @@ def test_the_step_of_a_run_has_the_same_memory(
     dataset, space, _ = load_data(config)
     mask = SpaceMask.load(space, run.folder / "mask.json")
     experiment = Experiment(config, Workdir(""), dataset, space, mask)
-    darts, _ = algorithm(experiment, mask, 4)
+    darts = algorithm(experiment, mask, 4)
     memory = search_step(experiment, darts).memory
     assert memory.peak_bytes == run.rows[0]["peak_bytes"]
 
 
-def test_tracing_alone(command: Command, run: Run) -> None:
-    flags = ("--mask=mask.json", "--remat=none,op,wave", "--trace_only")
-    traced = Run(command, *flags)
+def test_tracing_alone(command: Callable[..., Run], run: Run) -> None:
+    traced = command("--remat=none,op,wave", "--trace_only")
     plain, loop, wave = traced.rows
     assert plain["residual_bytes"] == run.rows[0]["residual_bytes"]
     assert loop["residual_bytes"] < plain["residual_bytes"]
@@ -139,10 +143,10 @@ def test_tracing_alone(command: Command, run: Run) -> None:
     assert "peak" not in traced.out.splitlines()[0]
 
 
-def test_a_budget_on_a_cpu(command: Command, run: Run) -> None:
+def test_a_budget_on_a_cpu(command: Callable[..., Run], run: Run) -> None:
     small, large = (row["peak_bytes"] for row in run.rows)
-    flags = ("--mask=mask.json", "--batch=16", "--remat=none", "--dtype=float32")
-    found = Run(command, *flags, f"--budget={(small + large) // 2}")
+    flags = ("--batch=16", "--remat=none", "--dtype=float32")
+    found = command(*flags, f"--budget={(small + large) // 2}")
     paste = found.out.splitlines()[-1].split()
     assert paste == found.json["overrides"]
     assert "--config.search.batch_size=16" in paste
@@ -150,12 +154,6 @@ def test_a_budget_on_a_cpu(command: Command, run: Run) -> None:
     # The whole batch is too much and is known to be: at most one other was compiled.
     assert found.json["chosen"]["microbatches"] > 1
     assert len(found.rows) <= 2
-
-
-def test_images_that_the_network_cannot_halve(command: Command) -> None:
-    code, out, err = command.start("--mask=mask.json", "--image_shape=10x10x1")
-    assert (code, out) == (2, "")
-    assert "10x10" in err and "multiples of 4" in err and "row" not in err
 
 
 def needs(*packages: str) -> None:
@@ -174,36 +172,23 @@ def needs(*packages: str) -> None:
     ],
 )
 def test_a_device_that_is_not_there(
-    command: Command, target: str, packages: list[str]
+    command: Callable[..., Run], target: str, packages: list[str]
 ) -> None:
     needs(*packages)
-    run = Run(command, f"--target={target}", "--mask=mask.json")
-    (row,) = run.rows
+    (row,) = command(f"--target={target}").rows
     assert row["target"] == target
     assert row["peak_bytes"] > row["temp_bytes"] > row["residual_bytes"] / 3 > 0
-    # The parent stays quiet, and the child's compiler is not heard.
-    assert len(run.log.splitlines()) == 2, run.log
 
 
 def test_a_file_that_the_compiler_does_not_understand(
-    command: Command, tmp_path: Path
+    memory_folder: Path, memory_flags: list[str], tmp_path: Path, capfd: Any
 ) -> None:
     needs("jax-cuda12-plugin", "jax-cuda12-pjrt")
     from nas_jax.memory import find_target
 
     file = tmp_path / "mine.textproto"
     file.write_text(find_target("h100").config.replace("132", "many"))
-    code, out, err = command.start(f"--target={file}", "--mask=mask.json")
-    assert (code, out) == (2, "")
-    assert "GpuTargetConfig" in err and err.count("\n") == 1
-
-
-def test_the_published_setting_needs_no_images() -> None:
-    from nas_jax.cli.arguments import load_config
-    from nas_jax.run.memory_data import sized_images
-
-    file = REPO_ROOT / "configs" / "darts_cifar10.py"
-    images = sized_images(load_config(str(file)).data, "", 0, 0)
-    assert (images.image_shape, images.num_train) == ((32, 32, 3), 50_000)
-    own = load_config(f"{file}:own.npz")
-    assert (own.data.source, own.data.path, own.data.name) == ("npz", "own.npz", "")
+    mask = f"--mask={memory_folder / 'mask.json'}"
+    assert main(["memory", *memory_flags, mask, f"--target={file}"]) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and "GpuTargetConfig" in err and err.count("\n") == 1

@@ -42,10 +42,3 @@ def test_a_mask_file_takes_from_the_published_operations(tmp_path: Path) -> None
     file.write_text(json.dumps(cells))
     with pytest.raises(MaskError, match="edge 3 .* keeps no operation"):
         load_data(made)
-
-
-def test_nodes_can_be_chosen_in_darts_alone() -> None:
-    made = config("nasbench201")
-    made.space.num_nodes = 2
-    with pytest.raises(MaskError, match="num_nodes is 2"):
-        load_data(made)

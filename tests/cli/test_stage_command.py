@@ -11,7 +11,7 @@ from nas_jax.cli.stage_command import read_genotype
 from nas_jax.errors import GenotypeError
 from nas_jax.paths import PathError
 from nas_jax.scoring import sample_genotypes
-from nas_jax.spaces import Genotype, darts_space
+from nas_jax.spaces import darts_space
 
 SPACE = darts_space()
 (GENOTYPE,) = sample_genotypes(SPACE, 1, seed=0)
@@ -30,13 +30,6 @@ def test_text_and_file(tmp_path: Path, mark: str, before: str) -> None:
     assert read(str(tmp_path / "best.txt")) == GENOTYPE
 
 
-def test_file_with_a_path_longer_than_a_name_may_be(tmp_path: Path) -> None:
-    folder = tmp_path / ("a" * 150) / ("b" * 150)
-    folder.mkdir(parents=True)
-    (folder / "best.txt").write_text(str(GENOTYPE))
-    assert read(str(folder / "best.txt")) == GENOTYPE
-
-
 def test_home_folder_and_remote_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,13 +44,3 @@ def test_home_folder_and_remote_path(
 def test_what_is_neither(text: str) -> None:
     with pytest.raises(GenotypeError, match="not a genotype"):
         read(text)
-
-
-def test_file_with_two(tmp_path: Path) -> None:
-    (tmp_path / "log.txt").write_text(f"genotype = {GENOTYPE}\n" * 2)
-    with pytest.raises(GenotypeError, match="has 2 genotypes"):
-        read(str(tmp_path / "log.txt"))
-
-
-def test_listed_otherwise() -> None:
-    assert read(str(GENOTYPE.canonical())) == Genotype.parse(SPACE, str(GENOTYPE))

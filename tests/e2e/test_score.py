@@ -121,7 +121,7 @@ def test_several_devices_and_several_side_by_side(whole: Any, tmp_path: Path) ->
     devices = "--xla_force_host_platform_device_count=2"
     subprocess.run(
         [
-            *(sys.executable, "-m", "nas_jax.cli.score", *TINY),
+            *(sys.executable, "-m", "nas_jax.cli.main", "score", *TINY),
             *(f"--json={file}", "--width=2"),
         ],
         env={**os.environ, "PYTHONPATH": str(REPO_ROOT), "XLA_FLAGS": devices},

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from nas_jax.artefacts import Retraining
-from nas_jax.identity import MadeFrom
 from nas_jax.run import stages
 
 FOREIGN = (
@@ -75,33 +73,49 @@ def test_separate_commands_leave_what_run_leaves(
     assert not any('class="missing"' in page for page in pages)
 
 
-def test_a_stage_of_the_user_is_one_row(
-    cli, tiny, reference, tmp_path, monkeypatch
+OWN_STAGE = """
+import runpy
+from dataclasses import dataclass
+from nas_jax.artefacts import Artefact
+from nas_jax.identity import MadeFrom
+from nas_jax.run.stages import Stage, register_stage
+
+@dataclass(frozen=True)
+class Length(Artefact):
+    letters: int
+
+register_stage(
+    Stage(
+        "length",
+        needs=("search",),
+        writes="length.json",
+        kind=Length,
+        made_from=lambda run, inputs: MadeFrom({"text": inputs["search"].text}),
+        run=lambda run, inputs, interrupt: Length(len(inputs["search"].text)),
+    ),
+    after="search",
+)
+get_config = runpy.run_path(TINY)["get_config"]
+"""
+
+
+def test_a_stage_of_the_user_is_one_row_in_a_config(
+    cli, tiny, reference, tmp_path, monkeypatch, capfd
 ) -> None:
     monkeypatch.setattr(stages, "STAGES", list(stages.STAGES))
-    workdir = Path(shutil.copytree(reference, tmp_path / "run"))
-    stages.register_stage(
-        stages.Stage(
-            "count",
-            needs=("search",),
-            writes="count.json",
-            kind=Retraining,
-            made_from=lambda experiment, inputs: MadeFrom(
-                {"search": inputs["search"].made_from.digest}
-            ),
-            run=lambda experiment, inputs, interrupt: Retraining(
-                inputs["search"].text, None, 7, 0.5
-            ),
-        ),
-        after="search",
+    (tmp_path / "own.py").write_text(
+        OWN_STAGE.replace("TINY", repr(tiny.partition("=")[2]))
     )
-    assert cli.main("search", tiny, f"--workdir={workdir}") == 0
-    stored = read(workdir, "count.json")
-    assert (stored["parameters"], stored["seconds"]) == (7, 0.5)
-    searched = read(workdir, "genotype.json")["made_from"]["digest"]
-    assert stored["made_from"]["from"] == {"search": searched}
-    with pytest.raises(ValueError, match="cannot add stage 'prune'"):
-        stages.register_stage(stages.STAGES[0])
+    own, workdir = f"--config={tmp_path / 'own.py'}", tmp_path / "run"
+    shutil.copytree(reference, workdir)
+    assert cli.main("retrain", own, f"--workdir={workdir}") == 0
+    text = read(workdir, "genotype.json")["text"]
+    stored = read(workdir, "length.json")
+    assert stored["letters"] == len(text)
+    assert stored["made_from"]["from"] == {"text": text}
+    assert "test accuracy" in capfd.readouterr().out
+    with pytest.raises(ValueError, match="cannot add stage 'length'"):
+        stages.register_stage(stages.STAGES[2])
 
 
 def test_retrain_a_genotype_from_elsewhere(cli, tiny, tmp_path, capfd) -> None:

@@ -178,7 +178,7 @@ def test_running_statistics(genotype: Genotype) -> None:
 
     evaluate = jax.jit(lambda v: network.apply(v, images, train=False))
     variables = start
-    for _ in range(80):
+    for _ in range(200):
         logits, moved = train(variables)
         variables = variables | moved
     before, after = start["batch_stats"], variables["batch_stats"]
@@ -189,7 +189,7 @@ def test_running_statistics(genotype: Genotype) -> None:
     np.testing.assert_allclose(evaluate(variables), logits, rtol=0.05, atol=0.05)
     assert not np.allclose(evaluate(start), logits, atol=0.1)
     # Nothing changes where nothing may.
-    frozen = network.apply(start, images, train=True)
+    frozen = jax.jit(lambda v: network.apply(v, images, train=True))(start)
     np.testing.assert_allclose(frozen, train(start)[0], rtol=1e-5, atol=1e-5)
 
 
@@ -218,7 +218,8 @@ def test_a_network_does_not_depend_on_how_its_genotype_is_listed() -> None:
     for one in (genotype, Genotype(TINY, cells)):
         network = family_of(TINY).network(one, Size(2, 3), 3)
         values = init_variables(jax.random.key(0), abstract_variables(network, IMAGES))
-        found.append(network.apply(values, IMAGES, train=True))
+        run = jax.jit(lambda v, n=network: n.apply(v, IMAGES, train=True))
+        found.append(run(values))
         codes = Architectures(TINY, Size(2, 3), 3).encode([one])
         found.append(codes["operations"].astype(float).sum() + codes["sources"].sum())
     np.testing.assert_allclose(found[0], found[2], rtol=1e-5)
@@ -250,7 +251,8 @@ def test_codes_that_are_none(codes: Any, said: str) -> None:
     params = network.init(jax.random.key(0), (8, 8, 3))
     arrays = {name: jnp.asarray(value) for name, value in codes.items()}
     with pytest.raises(ConfigError, match=said):
-        network.observe(params, arrays, IMAGES, "batch")
+        # Codes that are known, in a program that is only traced.
+        jax.eval_shape(lambda p: network.observe(p, arrays, IMAGES, "batch"), params)
 
 
 def test_where_cells_stand() -> None:

@@ -11,26 +11,18 @@ import optax
 import pytest
 
 from nas_jax.errors import ConfigError
-from nas_jax.networks import Supernet, init_alphas
+from nas_jax.networks import init_alphas
 from nas_jax.oneshot import OneShotSearch, Relaxation, SearchState, deterministic
-from nas_jax.spaces import SpaceMask, darts_space
+from tests.oneshot.toy import PRUNED, Toy
 
-SPACE = darts_space(1, ("none", "skip_connect", "sep_conv_3x3"))
-PRUNED = SpaceMask.full(SPACE).drop(
-    [
-        ("normal", 0, "none"),
-        ("normal", 1, "sep_conv_3x3"),
-        ("reduce", 0, "sep_conv_3x3"),
-        ("reduce", 1, "skip_connect"),
-    ]
-)
-NETWORK = Supernet(PRUNED, 2, 3, 2)
+NETWORK = Toy()
+SHAPE = (4, 4, 3)
 WEIGHT_RATE, ALPHA_RATE = 0.1, 0.7
 OPTIMISERS = optax.sgd(WEIGHT_RATE), optax.sgd(ALPHA_RATE)
 KEY = jax.random.key(7)
 RNG = np.random.default_rng(0)
 TRAIN, VALID = (
-    (jnp.asarray(RNG.normal(size=(4, 8, 8, 1)), jnp.float32), jnp.array(labels))
+    (jnp.asarray(RNG.normal(size=(4, *SHAPE)), jnp.float32), jnp.array(labels))
     for labels in ([0, 1, 1, 0], [1, 1, 0, 0])
 )
 
@@ -48,7 +40,7 @@ def step(darts: OneShotSearch) -> Any:
 @pytest.fixture(scope="module")
 def start(darts: OneShotSearch) -> SearchState:
     """Fresh weights and alphas that differ."""
-    state = darts.init(jax.random.key(0), (8, 8, 1))
+    state = darts.init(jax.random.key(0), SHAPE)
     rng = np.random.default_rng(1)
     alphas = {
         k: jnp.asarray(rng.normal(size=a.shape), jnp.float32)
@@ -84,8 +76,7 @@ def test_alphas_move_first_then_weights_at_the_new_alphas(
     params = jax.tree.map(lambda w, g: w - WEIGHT_RATE * g, start.params, gradient)
     # The order shows: the old alphas give the weights another gradient.
     _, (old, _) = gradients(start.params, start.alphas, TRAIN)
-    kernels = (g["classifier"]["kernel"] for g in (gradient, old))
-    assert not np.allclose(*kernels, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(gradient["last"], old["last"], rtol=1e-3, atol=1e-5)
 
     state, metrics = step(start, TRAIN, VALID, KEY)
     assert_close(state.alphas, alphas, rtol=1e-4, atol=1e-5)
@@ -143,7 +134,7 @@ def test_probabilities_and_genotype_know_the_mask(
 
 
 def test_init_depends_on_the_key_alone(darts: OneShotSearch) -> None:
-    first, again, other = (darts.init(jax.random.key(k), (8, 8, 1)) for k in (3, 3, 4))
+    first, again, other = (darts.init(jax.random.key(k), SHAPE) for k in (3, 3, 4))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(first.alphas["normal"], other.alphas["normal"])
     assert int(first.step) == 0
@@ -167,15 +158,9 @@ def test_microbatches_average_the_gradients_of_their_parts(start: SearchState) -
     mean = float(sum(values)) / 2
     assert float(metrics["valid_loss"]) == pytest.approx(mean, rel=1e-5)
 
-
-@pytest.mark.parametrize("microbatches", [3, 8])
-def test_microbatches_that_do_not_divide_the_batch(
-    start: SearchState, microbatches: int
-) -> None:
-    darts = OneShotSearch(NETWORK, *OPTIMISERS, microbatches=microbatches)
-    said = f"{microbatches} microbatches do not divide a batch of 4; give a number"
-    with pytest.raises(ConfigError, match=said):
-        jax.eval_shape(darts.step, start, TRAIN, VALID, KEY)
+    darts = OneShotSearch(NETWORK, *OPTIMISERS, microbatches=3)
+    with pytest.raises(ConfigError, match="3 microbatches do not divide a batch of 4"):
+        darts.step(start, TRAIN, VALID, KEY)
 
 
 def test_a_relaxation_may_draw_and_may_have_parameters_of_any_form() -> None:
@@ -199,7 +184,7 @@ def test_a_relaxation_may_draw_and_may_have_parameters_of_any_form() -> None:
 
     relaxation = Relaxation(init, sample, expected)
     search = OneShotSearch(NETWORK, *OPTIMISERS, relaxation=relaxation)
-    state = search.init(jax.random.key(0), (8, 8, 1))
+    state = search.init(jax.random.key(0), SHAPE)
     step = jax.jit(search.step)
     keys = [jax.random.key(i) for i in (0, 0, 1, 2, 3)]
     losses = [float(step(state, TRAIN, VALID, key)[1]["valid_loss"]) for key in keys]
@@ -214,9 +199,8 @@ def test_parts_that_do_not_fit_are_refused_at_once() -> None:
     def sigmoid(alphas: Any, live: Any) -> Any:
         return {name: jax.nn.sigmoid(a) * live[name] for name, a in alphas.items()}
 
-    full = Supernet(SpaceMask.full(SPACE), 2, 3, 2)
     relaxation = deterministic(init_alphas, sigmoid)
     with pytest.raises(ConfigError, match="do not fit.* have the sum 1"):
-        OneShotSearch(full, *OPTIMISERS, relaxation=relaxation)
+        OneShotSearch(NETWORK, *OPTIMISERS, relaxation=relaxation)
     # A selection that takes them makes a search of them.
-    OneShotSearch(full, *OPTIMISERS, relaxation=relaxation, select=lambda *_: None)
+    OneShotSearch(NETWORK, *OPTIMISERS, relaxation=relaxation, select=lambda *_: None)

@@ -10,7 +10,14 @@ import numpy as np
 import optax
 import pytest
 
-from nas_jax.oneshot import Objective, exact, finite_difference, first_order
+from nas_jax.oneshot import (
+    Objective,
+    OneShotSearch,
+    exact,
+    finite_difference,
+    first_order,
+)
+from tests.oneshot.toy import Toy
 
 # With w = 2 and a = 3: L_train = a w^2 / 2 and L_valid = (w - 1)^2 / 2 + a.
 W, A, RATE, MOMENTUM, DECAY = 2.0, 3.0, 0.1, 0.9, 0.5
@@ -69,14 +76,7 @@ def test_a_virtual_step_that_stands_still_is_first_order() -> None:
     assert found(exact, optax.sgd(0.0)) == expected
 
 
-def test_both_agree_on_a_supernet() -> None:
-    from nas_jax.networks import Supernet
-    from nas_jax.oneshot import OneShotSearch
-    from nas_jax.spaces import SpaceMask, darts_space
-
-    network = Supernet(
-        SpaceMask.full(darts_space(1, ("skip_connect", "dil_conv_3x3"))), 2, 1, 2
-    )
+def test_both_agree_on_a_network() -> None:
     rng = np.random.default_rng(0)
     batches = [
         (jnp.asarray(rng.normal(size=(4, 8, 8, 1)), jnp.float32), jnp.arange(4) % 2)
@@ -85,7 +85,7 @@ def test_both_agree_on_a_supernet() -> None:
     moved = []
     for hypergradient in (finite_difference, exact):
         search = OneShotSearch(
-            network, optax.sgd(1.0), optax.sgd(1.0), hypergradient=hypergradient
+            Toy(), optax.sgd(0.1), optax.sgd(1.0), hypergradient=hypergradient
         )
         before = search.init(jax.random.key(0), (8, 8, 1))
         after, _ = jax.jit(search.step)(before, *batches, jax.random.key(1))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optax
 import pytest
 
 from nas_jax.config import SearchConfig
@@ -20,11 +19,10 @@ from nas_jax.errors import ConfigError
 from nas_jax.networks import Size, family_of
 from nas_jax.oneshot import (
     ALGORITHMS,
-    OneShotSearch,
     get_algorithm,
     register_algorithm,
 )
-from nas_jax.oneshot.registry import OPTIONS, RegisteredAlgorithm
+from nas_jax.oneshot.registry import OPTIONS
 from nas_jax.spaces import get_mask
 
 OWN = Path(__file__).with_name("own_algorithm.py")
@@ -48,12 +46,10 @@ def test_every_algorithm_is_composed_from_a_config(name: str) -> None:
     assert get_algorithm(name).title
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_unknown_names_and_what_cannot_be_registered() -> None:
     with pytest.raises(ConfigError, match="'dart'.* allowed: darts, darts_second_"):
         get_algorithm("dart")
 
-
-def test_what_cannot_be_registered() -> None:
     def make(network: Any, partial_channels: int) -> Any: ...
 
     with pytest.raises(ConfigError, match="'darts' is registered already"):
@@ -71,7 +67,7 @@ def command(tmp_path: Path, repo_root: Path) -> Any:
     def run(name: str, *flags: str) -> str:
         result = subprocess.run(
             [
-                *(sys.executable, "-m", f"nas_jax.cli.{name}", f"--plugin={OWN}"),
+                *(sys.executable, "-m", "nas_jax.cli.main", name, f"--plugin={OWN}"),
                 *("--config=config.py", "--config.search.algorithm=own_sigmoid"),
                 *flags,
             ],
@@ -109,11 +105,3 @@ def test_memory_asks_an_own_algorithm_for_its_loss(
     command("memory", "--trace_only", "--kept=0.5", "--json=rows.json")
     (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert row["residual_bytes"] > 0
-
-
-def test_an_algorithm_need_not_take_all_that_it_could_be_told() -> None:
-    def make(network: Any, *, microbatches: int) -> OneShotSearch:
-        return OneShotSearch(network, optax.sgd(1.0), optax.sgd(1.0))
-
-    few = RegisteredAlgorithm("few", make, "few", "")
-    assert few.uses == ("microbatches",)

@@ -10,13 +10,14 @@ import optax
 import pytest
 
 from nas_jax.errors import DataError
+from nas_jax.memory import MemoryUse
 from nas_jax.networks import Remat, Supernet
 from nas_jax.oneshot import (
     OneShotSearch,
     SearchResult,
     SearchState,
-    SearchStep,
     abstract_state,
+    lower_step,
     search,
 )
 from nas_jax.spaces import SpaceMask, darts_space
@@ -55,12 +56,12 @@ def data() -> DeviceImages:
 
 
 @pytest.fixture(scope="module")
-def compiled(data: DeviceImages) -> SearchStep:
-    return SearchStep(algorithm(FULL), data, with_noise, 4, SHAPE)
+def compiled(data: DeviceImages) -> Any:
+    return lower_step(algorithm(FULL), data, with_noise, 4, SHAPE).compile()
 
 
 @pytest.fixture(scope="module")
-def run(data: DeviceImages, compiled: SearchStep) -> Any:
+def run(data: DeviceImages, compiled: Any) -> Any:
     return functools.partial(
         search,
         algorithm(FULL),
@@ -150,19 +151,20 @@ def test_resuming_gives_the_same_bits(run: Any, whole: Whole, step: int) -> None
     assert losses == [row["train_loss"] for row in rows[step:]]
 
 
-def test_the_state_is_donated(compiled: SearchStep) -> None:
+def test_the_state_is_donated(compiled: Any) -> None:
     state = abstract_state(algorithm(FULL), SHAPE)
     assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(state))
     donated = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    assert compiled.memory.alias_bytes >= 0.9 * donated
+    assert MemoryUse.of(compiled).alias_bytes >= 0.9 * donated
 
 
 def test_pruned_operations_take_no_memory(data: DeviceImages) -> None:
     # Where every result is stored; a loop holds one operation's, pruned or not.
-    full, pruned = (
-        SearchStep(algorithm(mask, "none"), data, with_noise, 4, SHAPE).memory
+    lowered = (
+        lower_step(algorithm(mask, "none"), data, with_noise, 4, SHAPE)
         for mask in (FULL, PRUNED)
     )
+    full, pruned = (MemoryUse.of(step.compile()) for step in lowered)
     assert pruned.temp_bytes < 0.8 * full.temp_bytes
     assert pruned.argument_bytes < full.argument_bytes
 

@@ -81,7 +81,7 @@ def register_all(
     register(
         "magnitude",
         lambda network, batch, key: sum_over_weights(
-            jnp.abs, lambda s: s, network.live, network.params
+            jnp.abs, network.live, network.params
         ),
     )
     register("negative", lambda *a: -worth_proxy(SMALL, LAYERS, by_place)(*a))

@@ -1,3 +1,5 @@
+"""Rankers of all kinds in one call: what they share, and what is their own."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas_jax.proxies import Batch, ScoredNetwork, get_proxy
+from nas_jax.proxies import Batch, ScoredNetwork, snip
 from nas_jax.pruning import (
     Ranker,
     RankerScores,
@@ -19,27 +21,21 @@ from nas_jax.pruning import (
     zero_one_shot,
 )
 from nas_jax.pruning.candidates import removable
-from nas_jax.pruning.rankers import with_norm
+from nas_jax.scoring import scored_network
 from nas_jax.spaces import SpaceMask, darts_space
 
 MASK = SpaceMask.full(darts_space(1, ("none", "skip_connect", "sep_conv_3x3")))
 KEEP_ONE = {(cell, edge): 1 for cell in ("normal", "reduce") for edge in (0, 1)}
 IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
-BATCH = Batch(jnp.asarray(IMAGES), jnp.array([0, 1, 0, 1]))
 SIZE = SupernetSize(2, 1)
+KEY = jax.random.key(0)
 # Nine candidates, which four at once do not divide.
 LIVE = leave_one_out(MASK, removable(MASK, KEEP_ONE)[-8:])
+NAMES = ("first", "third", "second")
 
 
 def batches(number: int, size: int) -> Batch:
-    return Batch(BATCH.images[:size] + number, BATCH.labels[:size])
-
-
-def scorer(
-    *names: str, chunk: int = 9, at_once: int = 4, mask: SpaceMask = MASK
-) -> RankerScores:
-    rankers = [Ranker(name, SIZE, 4) for name in names]
-    return RankerScores(rankers, mask, 2, chunk=chunk, at_once=at_once)
+    return Batch(jnp.asarray(IMAGES[:size]) + number, jnp.arange(size) % 2)
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +52,9 @@ def traces(register: Callable[..., None]) -> list[str]:
 
         return score
 
-    for name in ("first", "second"):
-        register(name, score_of(name), needs_gradient=False)
-    register("third", score_of("third"), needs_gradient=True)
+    for name in NAMES:
+        register(name, score_of(name), needs_gradient=name == "third")
     return seen
-
-
-NAMES = ("first", "third", "second")
 
 
 def test_rounds_and_repeats_share_the_programs(traces: list[str]) -> None:
@@ -73,7 +65,7 @@ def test_rounds_and_repeats_share_the_programs(traces: list[str]) -> None:
         SpaceMask.full(wide),
         zero_one_shot(SIZE, proxies=NAMES, batch_size=4, repeats=2, rounds=2),
         batches,
-        key=jax.random.key(0),
+        key=KEY,
         num_classes=2,
         target=Target(keep=1),
     )
@@ -82,92 +74,61 @@ def test_rounds_and_repeats_share_the_programs(traces: list[str]) -> None:
     assert sorted(traces) == sorted(NAMES)
 
 
-def test_other_candidates_and_batches_share_the_programs(traces: list[str]) -> None:
-    scores_of = scorer(*NAMES)
-    assert (scores_of.compile_seconds, scores_of.peak_bytes) == (0.0, 0)
-    scores = scores_of(jax.random.key(0), batches, 0, LIVE)
-    assert scores.shape == (9, 3) and scores.dtype == np.float64
-    assert scores_of.peak_bytes > 0
-    seconds, traced = scores_of.compile_seconds, len(traces)
-    assert seconds > 0
+def test_columns_batches_networks_and_keys_are_the_rankers_own(
+    register: Callable[..., None],
+) -> None:
+    for name in ("draw_a", "draw_b"):
+        register(name, lambda network, batch, key: jax.random.uniform(key))
+    register("images", lambda network, batch, key: 1.0 * len(batch.images))
+    rankers = [
+        Ranker("draw_a", SIZE, 4),
+        Ranker("params", SIZE, 4),
+        Ranker("images", SIZE, 3),
+        Ranker("params", SupernetSize(4, 1), 4),
+        Ranker("draw_b", SIZE, 4),
+        Ranker("nwot", SIZE, 4),
+    ]
+    four = RankerScores(rankers, MASK, 2, chunk=9, at_once=4)
+    assert (four.compile_seconds, four.peak_bytes) == (0.0, 0)
+    scores = four(KEY, batches, 0, LIVE)
+    assert scores.shape == (9, 6) and scores.dtype == np.float64
+    seconds = four.compile_seconds
+    assert seconds > 0 and four.peak_bytes > 0
+    draw_a, params, images, wider, draw_b, nwot = scores.T
+    assert (images == 3).all() and (wider > 2 * params).all()
+    # One draw for all candidates, which differ in nothing else.
+    assert (draw_a == draw_a[0]).all() and (draw_b == draw_b[0]).all()
+    assert draw_a[0] != draw_b[0]
+    # The candidates differ, so that a shuffled order would show.
+    assert len(np.unique(nwot.round(3))) >= 5
     # A later round: another mask, another batch, other weights.
     pruned = MASK.drop([("reduce", 0, "sep_conv_3x3")])
     live = leave_one_out(pruned, removable(MASK, KEEP_ONE)[:8])
-    again = scores_of(jax.random.key(1), batches, 1, live)
-    assert not np.array_equal(again, scores)
-    assert (scores_of.compile_seconds, len(traces)) == (seconds, traced)
-
-
-def test_columns_are_in_the_order_of_the_rankers(traces: list[str]) -> None:
-    names = ("params", "third")
-    first, swapped = (
-        scorer(*order)(jax.random.key(0), batches, 0, LIVE)
-        for order in (names, names[::-1])
+    later = four(jax.random.key(1), batches, 1, live)
+    assert (later[:, 0] != draw_a).all() and four.compile_seconds == seconds
+    # Whatever other proxies there are, and however many candidates at once.
+    one = RankerScores(rankers[-1:-3:-1], MASK, 2, chunk=9, at_once=1)
+    np.testing.assert_allclose(
+        one(KEY, batches, 0, LIVE), np.stack([nwot, draw_b], 1), rtol=1e-4
     )
-    assert not np.allclose(first[:, 0], first[:, 1])
-    np.testing.assert_array_equal(swapped, first[:, ::-1])
-
-
-def test_candidates_at_once_do_not_change_the_scores() -> None:
-    one, four = (
-        scorer("nwot", "synflow", at_once=n)(jax.random.key(0), batches, 0, LIVE)
-        for n in (1, 4)
-    )
-    np.testing.assert_allclose(one, four, rtol=1e-4)
-    # The candidates differ, so that a shuffled order would show.
-    assert len(np.unique(one[:, 1].round(3))) >= 5
-
-
-def test_every_proxy_draws_from_its_own_key(register: Callable[..., None]) -> None:
-    def draw(network: ScoredNetwork, batch: Batch, key: jax.Array) -> jax.Array:
-        return jax.random.uniform(key)
-
-    for name in ("draw_a", "draw_b"):
-        register(name, draw)
-    both = scorer("draw_a", "draw_b")
-    scores = both(jax.random.key(0), batches, 0, LIVE)
-    # One draw for all candidates, which differ in nothing else.
-    assert (scores == scores[0]).all()
-    assert scores[0, 0] != scores[0, 1]
-    np.testing.assert_array_equal(both(jax.random.key(0), batches, 0, LIVE), scores)
-    assert (both(jax.random.key(1), batches, 0, LIVE) != scores).all()
-    # Whatever other proxies there are, and in whatever order.
-    alone = scorer("params", "draw_b")(jax.random.key(0), batches, 0, LIVE)
-    np.testing.assert_array_equal(alone[:, 1], scores[:, 1])
-
-
-def test_rankers_have_batches_and_networks_of_their_own(
-    register: Callable[..., None],
-) -> None:
-    register("images", lambda network, batch, key: 1.0 * len(batch.images))
-    rankers = [
-        Ranker("images", SIZE, 3),
-        Ranker("params", SIZE, 4),
-        Ranker("params", SupernetSize(4, 1), 4),
-    ]
-    scores_of = RankerScores(rankers, MASK, 2, chunk=9, at_once=1)
-    scores = scores_of(jax.random.key(0), batches, 0, LIVE)
-    assert (scores[:, 0] == 3).all()
-    assert (scores[:, 2] > 2 * scores[:, 1]).all()
 
 
 def test_a_ranker_may_say_what_normalisation_does() -> None:
     asked: list[str] = []
 
-    def logits(params: Any, images: jax.Array, *, norm: str) -> jax.Array:
-        asked.append(norm)
-        return images.reshape(len(images), -1) @ params
+    class Network:
+        def logits(self, params: Any, codes: Any, images: Any, norm: str) -> Any:
+            asked.append(norm)
+            return images.reshape(len(images), -1) @ params
 
-    network = ScoredNetwork.plain(logits, jnp.ones((64, 2)))
-    get_proxy("snip").score(network, BATCH, jax.random.key(0))
-    assert set(asked) == {"batch"}
-    asked.clear()
-    changed = with_norm(network, "running")
-    get_proxy("snip").score(changed, BATCH, jax.random.key(0))
-    assert set(asked) == {"running"}
-    assert changed.observe is None
+        live = operations = unbuilt = lambda self, *given: jnp.ones(())
+
+    for norm in (None, "running"):
+        network: Any = scored_network(Network(), jnp.ones((64, 2)), None, norm=norm)  # type: ignore[arg-type]
+        snip(network, batches(0, 4), KEY)
+        assert set(asked) == {norm or "batch"}
+        asked.clear()
 
 
 def test_the_sign_is_the_direction_of_the_proxy() -> None:
-    assert Ranker("nwot", SIZE, 4).sign == 1.0
-    assert Ranker("ntk_cond", SIZE, 4).sign == -1.0
+    assert [Ranker(n, SIZE, 4).sign for n in ("nwot", "ntk_cond")] == [1.0, -1.0]

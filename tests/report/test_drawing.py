@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas_jax.artefacts import CellGenotype
 from nas_jax.errors import WorkdirError
-from nas_jax.report.artefacts import CellGenotype, read_artefacts
+from nas_jax.report.artefacts import read_artefacts
 from nas_jax.report.drawing import draw_cell
 from nas_jax.report.drawing.layering import Link, crossings, lay_out
 from nas_jax.report.drawing.shapes import Gene, genes_of, shapes_of_space

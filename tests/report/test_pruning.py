@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas_jax.artefacts import Budget, Operation, Pruning
 from nas_jax.errors import WorkdirError
 from nas_jax.report import summary_text, write_report
-from nas_jax.report.artefacts import Budget, Operation, Pruning, read_artefacts
+from nas_jax.report.artefacts import read_artefacts
 from nas_jax.report.heatmap import Scale, robust_scale, scales_by_round, short_score
 from nas_jax.report.pruning import (
     course,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nas_jax.artefacts import Summary
 from nas_jax.report import summary_text
-from nas_jax.report.artefacts import Artefacts, Summary
+from nas_jax.report.artefacts import Artefacts
 from nas_jax.report.formats import (
     change,
     count,

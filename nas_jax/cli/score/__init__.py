@@ -103,7 +103,13 @@ def _run(call: app.Call) -> int:
         accuracies = read_accuracies(
             asked.table, asked.target, task.family.space, task.architectures
         )
-    with _alone(call):
+    file = Path(asked.json)
+    alone: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if asked.json:
+        # Keeps other calls from writing the same results.
+        lock = file.with_name(f".{file.name}{LOCK}")
+        alone = locked(lock, f"--json={file}", call.command)
+    with alone:
         results = Results(task.settings, task.architectures, asked.json, asked.csv)
         call.interrupt.resumable = results.resumable
         loop.score_all(task, results, call, budget)
@@ -112,20 +118,9 @@ def _run(call: app.Call) -> int:
     return 0
 
 
-def _alone(call: app.Call) -> contextlib.AbstractContextManager[object]:
-    """Keeps other calls from writing the same results."""
-    if not call.flags.json:
-        return contextlib.nullcontext()
-    file = Path(call.flags.json)
-    lock = file.with_name(f".{file.name}{LOCK}")
-    return locked(lock, f"--json={file}", call.command)
-
-
 def _check_flags(call: app.Call) -> None:
     """Refuses flags that do not go together, and what could not be written."""
     asked = call.flags
-    if call.workdir:
-        raise ConfigError("--workdir: score writes no workdir; give --json=FILE")
     if asked.seed is not None and not SEED.holds(asked.seed):
         raise ConfigError(f"--seed is {asked.seed}: it must be {SEED.allowed}")
     table = bool(asked.table)
@@ -155,27 +150,14 @@ def _check_flags(call: app.Call) -> None:
     ):
         if wrong:
             raise ConfigError(message)
-    files = {"json": asked.json, "csv": asked.csv, "plots": asked.plots}
-    for name, file in files.items():
-        path = Path(file)
-        if not path.parent.is_dir():
-            raise ConfigError(f"--{name}={file}: create its folder first")
-        if file and name != "plots" and path.is_dir():
-            raise ConfigError(f"--{name}={file} is a folder; name a file in it")
-    if asked.plots and Path(asked.plots).exists() and not Path(asked.plots).is_dir():
-        raise ConfigError(f"--plots={asked.plots} is a file; name a folder")
-    plots = Path(asked.plots).glob("*.svg") if asked.plots else ()
-    refuse_overwriting(
-        {
-            "--json": asked.json,
-            "--csv": asked.csv,
-            **{f"the picture {plot.name} of --plots": plot for plot in plots},
-        },
-        {
-            "--archs": asked.archs,
-            "--table": asked.table,
-            "--config": call.config_file,
-            "--config.data.path": call.config.data.path,
-        },
-    )
-    refuse_overwriting({"--csv": asked.csv}, {"--json": asked.json})
+    read = {"--archs": asked.archs, "--table": asked.table}
+    call.check_outputs("json", "csv", also_read=read)
+    if asked.plots:
+        folder = Path(asked.plots)
+        if not folder.parent.is_dir():
+            raise ConfigError(f"--plots={folder}: create its folder first")
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"--plots={folder} is a file; name a folder")
+        pictures = folder.glob("*.svg")
+        drawn = {f"the picture {file.name} of --plots": file for file in pictures}
+        refuse_overwriting(drawn, {**read, **call.inputs})

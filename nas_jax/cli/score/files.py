@@ -28,8 +28,6 @@ def read_architectures(
             as JSON; one with open brackets goes on in the next lines, and empty lines
             are skipped. Or a CSV file, plain or compressed by gzip, with a column
             `arch_str`: its name ends in .csv or .csv.gz.
-        start: The search space, or a part of one.
-        check: Raises GenotypeError for an architecture that cannot be scored.
 
     Raises:
         NasJaxError: The file cannot be read, has none, one of them twice (in whatever
@@ -69,9 +67,6 @@ def read_accuracies(
     parsed where they are of the space, and compared in their canonical order.
 
     Args:
-        file: The table, a CSV file with a column `arch_str`.
-        target: Its column with the accuracy.
-        space: The search space.
         architectures: N architectures, as `str` of a genotype writes them.
 
     Returns:

@@ -14,7 +14,6 @@ from nas_jax.cli.score.results import Results
 from nas_jax.cli.score.task import Task
 from nas_jax.errors import ConfigError
 from nas_jax.metrics import Progress, format_bytes, format_duration
-from nas_jax.run.interrupt import Interrupt
 from nas_jax.scoring import Scorer, widest
 from nas_jax.workdir import describe_environment
 
@@ -35,12 +34,10 @@ class Calls:
     The last call repeats the last architecture, so that a width is compiled once.
 
     Attributes:
-        devices: Number of devices.
         compile_seconds: Seconds to trace and compile, of all widths so far.
     """
 
     def __init__(self, task: Task, chunk: int) -> None:
-        """Calls of at most `chunk` architectures, if a device's width allows."""
         self.devices = jax.device_count()
         self.compile_seconds = 0.0
         self._task, self._chunk = task, chunk
@@ -93,17 +90,7 @@ class Calls:
 def choose_width(
     calls: Calls, asked: int, budget: int, most: int, platform: str, limit: int | None
 ) -> int:
-    """How many architectures a device computes side by side.
-
-    Args:
-        calls: Runs a width, to see what it needs.
-        asked: Where it is not 0, that is the answer.
-        budget: Bytes that a program may hold; 0 is DEFAULT_SHARE of `limit`.
-        most: No larger width is wanted.
-        platform: Of the devices. A CPU gets one at a time, for which it computes
-            nothing but the operations that the architecture has.
-        limit: Bytes of memory of a device; None where it does not say.
-    """
+    """How many architectures a device computes side by side."""
     if asked:
         return asked
     if platform == "cpu":
@@ -133,56 +120,40 @@ def choose_width(
 def score_all(task: Task, results: Results, call: app.Call, budget: int) -> None:
     """Scores what is left, and writes the results after every chunk.
 
-    Args:
-        task: What to score.
-        results: Where to.
-        call: With the flags width and chunk.
-        budget: See `choose_width`.
-
     Raises:
         Stopped: A signal came, and what is known has been saved.
         NasJaxError: The device has too little memory, or a file cannot be written.
     """
     if not results.left:
         return
-    interrupt, chunk = call.interrupt, call.flags.chunk
+    interrupt = call.interrupt
     environment = describe_environment(call.command, task.settings["seed"])
     results.begin({**environment, "data": task.source})
-    calls = Calls(task, chunk)
+    calls = Calls(task, call.flags.chunk)
     count = len(task.architectures)
-    logging.info(
-        "%d of %d architectures to score with %d proxies; compiling",
-        results.left,
-        count,
-        len(task.proxies),
-    )
+    todo = f"{results.left} of {count} architectures to score"
+    logging.info("%s with %d proxies; compiling", todo, len(task.proxies))
     device = jax.local_devices()[0]
     limit = (device.memory_stats() or {}).get("bytes_limit")
-    most = -(-count // calls.devices)
     interrupt.doing = "while it compiled"
-    asked = call.flags.width
-    width = choose_width(calls, asked, budget, most, device.platform, limit)
+    most = -(-count // calls.devices)
+    wanted = call.flags.width, budget, most
+    width = choose_width(calls, *wanted, device.platform, limit)
     calls.keep(width)
     results.header |= {"width": width, "devices": calls.devices}
     # Where nothing can be gone on with, a signal ends the process at once.
     saving = interrupt.saving("score")
     with saving if results.resumable else contextlib.nullcontext():
-        _loop(calls, results, width, chunk, interrupt)
+        _loop(calls, results, width, call)
 
 
-def _loop(
-    calls: Calls,
-    results: Results,
-    width: int,
-    chunk: int,
-    interrupt: Interrupt,
-) -> None:
+def _loop(calls: Calls, results: Results, width: int, call: app.Call) -> None:
+    interrupt, chunk = call.interrupt, call.flags.chunk
     header, size = results.header, calls.size(width)
     done = written = len(results.rows)
     total = done + results.left
-    progress = Progress(
-        total, "score: architecture", start_step=done, unit="architectures"
-    )
+    label, unit = "score: architecture", "architectures"
+    progress = Progress(total, label, start_step=done, unit=unit)
     # Without the first call, in which a device also warms up.
     steady, steady_calls = 0.0, 0
     for number in range(-(-results.left // size)):
@@ -196,12 +167,10 @@ def _loop(
             header["archs_per_second"] = steady_calls * size / steady
         else:
             peak = calls.peak_bytes(width)
+            took = format_duration(calls.compile_seconds)
+            size_text = f"{width} side by side on {calls.devices} devices"
             logging.info(
-                "compiled in %s: %d side by side on %d devices, %s each",
-                format_duration(calls.compile_seconds),
-                width,
-                calls.devices,
-                format_bytes(peak),
+                "compiled in %s: %s, %s each", took, size_text, format_bytes(peak)
             )
             header["compile_seconds"] += calls.compile_seconds
             header["peak_memory_bytes"] = max(peak, header["peak_memory_bytes"] or 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from nas_jax.cli.score.results import Results, Row
+from nas_jax.cli.tables import aligned
 from nas_jax.errors import WorkdirError
 from nas_jax.metrics import Progress, format_bytes, format_duration
 from nas_jax.proxies import get_proxy
@@ -26,20 +27,12 @@ _LACKING = {
 }
 
 Scores = Mapping[str, np.ndarray]
-
-
 Comparison = Mapping[str, Mapping[str, Any]]
 """By proxy: `higher_is_better`, and the correlations `spearman` and `kendall`."""
 
 
 def report(asked: Any, results: Results, accuracies: np.ndarray | None) -> None:
-    """What is known once all architectures are scored: printed, drawn, written.
-
-    Args:
-        asked: The flags json, csv, table, target and plots.
-        results: The scores.
-        accuracies: Of the architectures; None without a table.
-    """
+    """What is known once all architectures are scored: printed, drawn, written."""
     scores = results.scores()
     if not asked.json and not asked.csv:
         print(scores_table(results.rows, list(scores)))
@@ -129,14 +122,8 @@ def draw(
         if not rho.used:
             logging.warning("no picture of %s: it failed everywhere", name)
             continue
-        picture = scatter(
-            column[there],
-            accuracies[there],
-            rho,
-            tau,
-            score_name=name,
-            accuracy_name=target,
-        )
+        both = column[there], accuracies[there]
+        picture = scatter(*both, rho, tau, score_name=name, accuracy_name=target)
         write_scatter(folder / f"{name}.svg", picture)
 
 
@@ -144,13 +131,13 @@ def scores_table(rows: Sequence[Row], proxies: Sequence[str]) -> str:
     """The first rows, and how many more there are."""
     cells = [["", *proxies, "architecture"]]
     for number, row in enumerate(rows[:SHOWN], 1):
-        texts = [_score_text(row["scores"][name]) for name in proxies]
+        values = [row["scores"][name] for name in proxies]
+        texts = ["failed" if v is None else f"{v:.5g}" for v in values]
         cells.append([str(number), *texts, row["architecture"]])
-    more = len(rows) - SHOWN
-    lines = [aligned(cells, ("architecture",))]
-    if more > 0:
-        lines.append(f"and {more} more; --json=FILE or --csv=FILE keeps them all")
-    return "\n".join(lines)
+    table, more = aligned(cells, ("architecture",)), len(rows) - SHOWN
+    if more <= 0:
+        return table
+    return f"{table}\nand {more} more; --json=FILE or --csv=FILE keeps them all"
 
 
 def failure_lines(rows: Sequence[Row], proxies: Sequence[str]) -> list[str]:
@@ -158,8 +145,10 @@ def failure_lines(rows: Sequence[Row], proxies: Sequence[str]) -> list[str]:
     lines = []
     for name in proxies:
         reasons = Counter(row["failed"][name] for row in rows if name in row["failed"])
-        for reason, count in reasons.items():
-            lines.append(f"{name} failed on {count} of {len(rows)}: {reason}")
+        lines += [
+            f"{name} failed on {count} of {len(rows)}: {reason}"
+            for reason, count in reasons.items()
+        ]
     return lines
 
 
@@ -176,30 +165,9 @@ def summary(header: Mapping[str, Any], count: int) -> str:
     return ", ".join(parts)
 
 
-def aligned(cells: Sequence[Sequence[str]], words: Container[str]) -> str:
-    """Cells as columns, words to the left and numbers to the right.
-
-    Args:
-        cells: Lines, the header first.
-        words: Headers of the columns that hold words.
-    """
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if header in words else cell.rjust(width)
-            for cell, width, header in zip(line, widths, cells[0], strict=True)
-        ).rstrip()
-        for line in cells
-    )
-
-
 def _correlation_text(found: Correlation) -> str:
     lacking = found.lacks_interval
     if not np.isfinite(found.value):
         return lacking
     interval = f"({lacking})" if lacking else f"[{found.low:.3f}, {found.high:.3f}]"
     return f"{found.value:.3f} {interval}"
-
-
-def _score_text(score: float | None) -> str:
-    return "failed" if score is None else f"{score:.5g}"

@@ -45,7 +45,6 @@ class Results:
 
         Args:
             settings: What decides the scores.
-            architectures: All that are to be scored, in this order.
             json_file: For everything; empty for none.
             csv_file: For the scores alone; empty for none.
 
@@ -90,11 +89,7 @@ class Results:
         self.header["environment"] = {**environment, "earlier": earlier}
 
     def add(self, scores: np.ndarray) -> None:
-        """Rows of the next architectures.
-
-        Args:
-            scores: `[N, proxies]` float; NaN or infinite where a proxy failed.
-        """
+        """Rows of the next architectures."""
         proxies = self.header["settings"]["proxies"]
         reasons = [failures(column) for column in scores.T]
         for values, why in zip(scores, zip(*reasons, strict=True), strict=True):
@@ -142,9 +137,8 @@ class Results:
             names = [row["architecture"] for row in rows]
             proxies = [list(row["scores"]) for row in rows]
         except OSError as error:
-            raise WorkdirError(
-                f"--json={self._json} cannot be read: {error.strerror}"
-            ) from error
+            said = f"--json={self._json} cannot be read: {error.strerror}"
+            raise WorkdirError(said) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WorkdirError(
                 f"--json={self._json} is there, but it is no result of nas-jax score; "

@@ -15,7 +15,7 @@ from nas_jax import data
 from nas_jax.cli.score.files import read_architectures
 from nas_jax.config import ExperimentConfig
 from nas_jax.errors import ConfigError
-from nas_jax.networks import check_size
+from nas_jax.networks import family_of
 from nas_jax.proxies import Batch, ScoredNetwork, get_proxy, list_proxies
 from nas_jax.proxies.size import SEPARABLE
 from nas_jax.run.images import (
@@ -36,15 +36,10 @@ class Task:
     """Everything that decides the scores, checked.
 
     Attributes:
-        family: Networks of the space.
-        params: Initial weights that all architectures share.
         architectures: N architectures in the notation of the space.
         codes: The same as arrays `[N, ...]`.
-        proxies: Names of the proxies.
-        batch: Images, normalised, and labels.
         key: For whatever proxies draw.
         settings: What another run must have in common to give the same scores.
-        source: Where the images are from, for people.
     """
 
     family: ScoredArchitectures
@@ -60,10 +55,6 @@ class Task:
 
 def make_task(config: ExperimentConfig, asked: Any) -> Task:
     """Loads and checks all that is scored; compiles no network.
-
-    Args:
-        config: The images and the seed.
-        asked: The flags space, channels, cells, proxies, num, archs, seed, batch_size.
 
     Raises:
         NasJaxError: On an unknown name, a malformed file, images that the networks
@@ -87,7 +78,7 @@ def make_task(config: ExperimentConfig, asked: Any) -> Task:
         start.space, images.num_classes, channels=asked.channels, cells=asked.cells
     )
     height, width, _ = images.image_shape
-    check_size(start.space, height, width, family.size.cells, "--cells")
+    family_of(start.space).check_images(height, width, family.size.cells)
     seed = config.seed if asked.seed is None else asked.seed
     if asked.archs:
         genotypes = read_architectures(
@@ -116,17 +107,9 @@ def make_task(config: ExperimentConfig, asked: Any) -> Task:
         "architectures_sha256": _digest("\n".join(architectures).encode()),
         "batch_sha256": digest,
     }
-    return Task(
-        family,
-        params,
-        architectures,
-        codes,
-        chosen,
-        batch,
-        proxies_key,
-        settings,
-        loading_options(config.data),
-    )
+    drawn = chosen, batch, proxies_key
+    source = loading_options(config.data)
+    return Task(family, params, architectures, codes, *drawn, settings, source)
 
 
 def _draw_batch(
@@ -147,13 +130,7 @@ def choose_proxies(
     image_shape: tuple[int, int, int],
     asked: Sequence[str] | None,
 ) -> tuple[str, ...]:
-    """The proxies asked for, or all that suit the networks but those PER_IMAGE.
-
-    Traces one of the networks.
-
-    Raises:
-        ConfigError: A proxy needs what the networks do not tell.
-    """
+    """The proxies asked for, or all that suit the networks but those PER_IMAGE."""
     told, operations = _told(family, params, codes, image_shape)
     able = [name for name in list_proxies() if set(get_proxy(name).needs) <= told]
     if asked is None:

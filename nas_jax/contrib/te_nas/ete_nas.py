@@ -28,13 +28,7 @@ from nas_jax.spaces import SearchSpace
 
 ETE_NAS_REGIONS = linear_regions_proxy("ete_nas_regions", samples=100, size=3, depth=1)
 """ETE-NAS' 100 crops of 3x3 pixels of one channel (exp_100)."""
-NNGP_PROXIES = (
-    "nngp_frobenius",
-    "nngp_mean",
-    "nngp_eigen",
-    "nngp_cond",
-    "nngp_lga",
-)
+NNGP_PROXIES = tuple(f"nngp_{n}" for n in "frobenius mean eigen cond lga".split())
 """Proxies of ETE-NAS' kernel."""
 ETE_NAS_IMAGES = 150
 """Images of nwot in ETE-NAS, of which it calls one batch."""
@@ -93,15 +87,18 @@ def ete_nas(
         )
     rankers = [possible[name] for name in proxies]
     if defects:
-        norm = rankers[-1].norm
-        size = batch_size if proxies[-1] in NNGP_PROXIES else max(1, batch_size // 2)
+        last = rankers[-1]
+        if last.name not in NNGP_PROXIES:
+            batch_size = max(1, batch_size // 2)
         rankers = [
             dataclasses.replace(
                 ranker,
-                norm=norm,
-                batch_size=size if name in NNGP_PROXIES else ranker.batch_size,
+                norm=last.norm,
+                batch_size=batch_size
+                if ranker.name in NNGP_PROXIES
+                else ranker.batch_size,
             )
-            for name, ranker in zip(proxies, rankers, strict=True)
+            for ranker in rankers
         ]
     kind = _AsPublished if defects else LeaveOneOut
     return kind("ete_nas", tuple(rankers), repeats, step=removed_at_once(space))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -22,7 +22,6 @@ import numpy as np
 from jax import lax
 
 from nas_jax.contrib.te_nas.layers import (
-    Size,
     Window,
     avg_pool,
     conv_norm,
@@ -36,19 +35,23 @@ from nas_jax.contrib.te_nas.layers import (
     unstack,
 )
 from nas_jax.errors import ConfigError
-from nas_jax.networks import Spec, init_variables, mixture_weights, zero_alphas
-from nas_jax.networks.engines.weights import check_weights
+from nas_jax.networks import (
+    Scorable,
+    Spec,
+    init_variables,
+    mixture_weights,
+    zero_alphas,
+)
+from nas_jax.networks.family import count_alive
 from nas_jax.networks.layers import BATCH_NORM_EPSILON, Norm
-from nas_jax.proxies import Observed, ScoredNetwork
+from nas_jax.networks.parameters import Specs, norm_specs, stacked
+from nas_jax.proxies import Observed
 from nas_jax.spaces import CellSpec, SearchSpace, SpaceMask
 
 Params = Mapping[str, Any]
 Initialisation = Literal["default", "kaiming_normal_fan_out"]
 
-POOLS: dict[str, Callable[[jax.Array, Size, Window], jax.Array]] = {
-    "avg_pool_3x3": avg_pool,
-    "max_pool_3x3": max_pool,
-}
+POOLS = {"avg_pool_3x3": avg_pool, "max_pool_3x3": max_pool}
 
 
 class Separable(NamedTuple):
@@ -71,8 +74,6 @@ OPERATIONS = ("none", SKIP, *POOLS, *CONV_OPS)
 """What a thin network computes."""
 STEM_SIZE = 3
 """Height and width of the stem's kernel."""
-ROWS_AT_ONCE = 16
-"""Cotangents side by side: TE-NAS has 14 images, and a thin network is small."""
 
 
 def edges_by_source(cell: CellSpec) -> tuple[int, ...]:
@@ -81,8 +82,11 @@ def edges_by_source(cell: CellSpec) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ThinDarts:
-    """A normal cell of C channels and a reduction cell of 2 C, uniform in shape.
+class ThinDarts(Scorable):
+    """A normal cell of C channels and a reduction cell of 2 C: a `Scorable`.
+
+    The codes are 0/1 arrays `[edges, operations]` by cell name; all live operations of
+    an edge weigh the same.
 
     Attributes:
         space: A DARTS-like space: a normal and a reduction cell with two inputs.
@@ -122,95 +126,68 @@ class ThinDarts:
         """Whether a cell is the reduction cell."""
         return cell == self.space.cells[1]
 
-    def abstract(self, image_channels: int) -> dict[str, Any]:
-        """Shapes of the parameters of a network for images of so many channels.
+    def abstract(self, image_channels: int) -> Specs:
+        """The parameters of a network for images of so many channels.
 
         Those of the edges of a cell are stacked in the order of `edges_by_source`; the
         skip connections of a reduction cell's inputs are convolutions, and the first.
         """
         width = image_channels
-        params: dict[str, Any] = {}
+        params: Specs = {}
         if self.stem:
             width = self.channels
             kernel = (STEM_SIZE, STEM_SIZE, image_channels, width)
-            params["stem"] = _with_norm((width,), kernel=kernel)
+            params["stem"] = _with_norm(width, kernel=kernel)
         before = width
         for cell in self.space.cells:
             channels = self.channels * (2 if self.halves(cell) else 1)
             params[cell.name] = {
-                "preprocess_0": _with_norm((channels,), kernel=(before, channels)),
-                "preprocess_1": _with_norm((channels,), kernel=(width, channels)),
-                **_operation_shapes(cell, channels, self.halves(cell)),
+                "preprocess_0": _with_norm(channels, kernel=(before, channels)),
+                "preprocess_1": _with_norm(channels, kernel=(width, channels)),
+                **_operation_specs(cell, channels, self.halves(cell)),
             }
             before, width = width, channels * len(cell.output)
-        params["last"] = _with_norm((width,))
+        params["last"] = norm_specs(width)
         params["classifier"] = {
-            "kernel": _weight("kernel", (width, self.num_classes)),
+            "kernel": Spec((width, self.num_classes), width),
             "bias": Spec((self.num_classes,)),
         }
         return params
 
     def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> dict[str, Any]:
         """Initial parameters for images of a shape, float32. Biases are 0."""
-        shapes = self.abstract(image_shape[-1] if self.stem else 1)
+        specs = self.abstract(image_shape[-1] if self.stem else 1)
         if self.initialisation == "default":
-            return init_variables(key, shapes)
-        paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
-        keys = jax.random.split(key, len(paths))
+            return init_variables(key, specs)
+        paths, tree = jax.tree_util.tree_flatten_with_path(specs)
         values = [
-            _kaiming_fan_out(keys[i], path[-1].key, shape)
-            for i, (path, shape) in enumerate(paths)
+            _kaiming_fan_out(own, path[-1].key, spec)
+            for own, (path, spec) in zip(
+                jax.random.split(key, len(paths)), paths, strict=True
+            )
         ]
         params: dict[str, Any] = jax.tree_util.tree_unflatten(tree, values)
         return params
 
-    def scored(
-        self, params: Any, live: Mapping[str, jax.Array | np.ndarray]
-    ) -> ScoredNetwork:
-        """The candidate that keeps the live operations, as proxies see it.
-
-        All live operations of an edge weigh the same.
-
-        Args:
-            params: Its parameters, shared by all candidates.
-            live: 0/1 arrays `[edges, operations]` by cell name; may be traced.
-        """
-        weights = mixture_weights(zero_alphas(self.space), live)
-
-        def observe(
-            params: Any, images: jax.Array, *, norm: Any, gates: Any = None
-        ) -> Observed:
-            assert gates is None, "a thin network does not tell its channels"
-            return self.observed(params, images, weights, norm)
-
-        def logits(params: Any, images: jax.Array, *, norm: Any) -> jax.Array:
-            result = observe(params, images, norm=norm).logits
-            assert result is not None
-            return result
-
-        alive = self.live_layers(params, weights)
-        return ScoredNetwork(logits, params, alive, observe, rows_at_once=ROWS_AT_ONCE)
-
-    def observed(
+    def observe(
         self,
         params: Params,
+        codes: Any,
         images: jax.Array,
-        weights: Mapping[str, jax.Array],
         norm: Norm,
+        gates: Any = None,
     ) -> Observed:
-        """What the network tells of images `[B, H, W, channels]`.
+        """What the network tells of images `[B, H, W, channels]`, but its channels.
 
         Args:
             params: See `abstract`; their dtype is that of the computation.
+            codes: What is alive; may be traced.
             images: The batch.
-            weights: Weights of the operations by cell name, `[edges, operations]`,
-                zero for what is not alive.
             norm: What batch normalisation does.
-
-        Raises:
-            MaskError: The weights are none of the space's, see `check_weights`.
+            gates: None.
         """
-        check_weights(weights, SpaceMask.full(self.space).arrays())
+        assert gates is None
+        weights = mixture_weights(zero_alphas(self.space), codes)
         forward = _Forward(len(images), norm)
         x = jnp.transpose(images, (3, 1, 2, 0))
         x = x.reshape(*x.shape[:2], -1)
@@ -225,12 +202,10 @@ class ThinDarts:
             before, last = last, output
         return forward.classify(last, params["last"], params["classifier"])
 
-    def live_layers(self, params: Params, weights: Mapping[str, jax.Array]) -> Any:
-        """1 for every layer whose operation has a weight above zero, else 0.
+    def live(self, params: Params, codes: Any) -> Any:
+        """1 for each layer of an operation that is alive, else 0.
 
-        Returns:
-            The tree of `params`, values or shapes; an array for each stack of edges,
-            `[]` for the others.
+        The tree of `params`; an array for each stack of edges, `[]` for the others.
         """
         cells = {cell.name: cell for cell in self.space.cells}
 
@@ -240,20 +215,18 @@ class ThinDarts:
                 return jnp.ones(())
             order = np.array(edges_by_source(cell))[: leaf.shape[0]]
             column = cell.ops.index(path[1].key)
-            return (weights[cell.name][order, column] > 0).astype(jnp.float32)
+            return (jnp.asarray(codes[cell.name])[order, column] > 0).astype(float)
 
         return jax.tree_util.tree_map_with_path(entry, dict(params))
+
+    def operations(self, codes: Any) -> dict[str, jax.Array]:
+        """On how many edges of the space's cells each operation is alive."""
+        return count_alive(self.space, codes)
 
 
 @dataclasses.dataclass(frozen=True)
 class ThinNetwork:
-    """Builds TE-NAS' thin network of a DARTS space (arXiv 2102.11535), for a `Ranker`.
-
-    Attributes:
-        channels: Channels of its first cell.
-        stem: Whether it has one; without, it reads one channel.
-        initialisation: How weights are drawn.
-    """
+    """Builds TE-NAS' thin network of a DARTS space for a `Ranker`; see `ThinDarts`."""
 
     channels: int = 1
     stem: bool = True
@@ -261,8 +234,7 @@ class ThinNetwork:
 
     def __call__(self, mask: SpaceMask, num_classes: int) -> ThinDarts:
         """The thin network of a mask's space; operations not in the mask are dead."""
-        own = dataclasses.asdict(self)
-        return ThinDarts(mask.space, num_classes, **own)
+        return ThinDarts(mask.space, num_classes, **dataclasses.asdict(self))
 
 
 class _Forward:
@@ -441,58 +413,44 @@ def _by_source(params: Params, counts: list[int]) -> list[Any]:
     return [jax.tree.unflatten(tree, part) for part in parts]
 
 
-def _weight(name: str, shape: tuple[int, ...]) -> Spec:
-    """A kernel `[..., k, k, C, D]`, `[..., C, D]`, or `[E, k, k, C]` if depthwise."""
-    if name == "depthwise":
-        return Spec(shape, math.prod(shape[1:-1]))
-    if name == "kernel":
-        return Spec(shape, math.prod(shape[-4:-1]))
-    return Spec(shape, shape[-2])
+def _with_norm(channels: int, **kernels: tuple[int, ...]) -> Specs:
+    """Kernels `[..., inputs, outputs]`, or `[k, k, C]`, and a normalisation behind."""
+    specs = {n: Spec(shape, math.prod(shape[:-1])) for n, shape in kernels.items()}
+    return {**specs, **norm_specs(channels)}
 
 
-def _with_norm(size: tuple[int, ...], **kernels: tuple[int, ...]) -> dict[str, Spec]:
-    """Kernels by name, and a normalisation behind them."""
-    specs = {name: _weight(name, shape) for name, shape in kernels.items()}
-    return {**specs, "scale": Spec(size, fill=1.0), "shift": Spec(size)}
-
-
-def _operation_shapes(cell: CellSpec, channels: int, halves: bool) -> dict[str, Any]:
-    """Shapes of the parameters of a cell's operations, by their names."""
-    edges = len(cell.edges)
-    params: dict[str, Any] = {}
+def _operation_specs(cell: CellSpec, channels: int, halves: bool) -> Specs:
+    """The parameters of a cell's operations, by their names, stacked by edge."""
+    specs: Specs = {}
     for op in cell.ops:
         if op in CONV_OPS:
             k = CONV_OPS[op].kernel
-            params[op] = {
-                f"stage_{stage}": _with_norm(
-                    (edges, channels),
-                    depthwise=(edges, k, k, channels),
-                    pointwise=(edges, channels, channels),
-                )
-                for stage in CONV_OPS[op].stages
-            }
+            kernels = {"depthwise": (k, k, channels), "pointwise": (channels,) * 2}
+            stage = stacked(_with_norm(channels, **kernels), len(cell.edges))
+            specs[op] = {f"stage_{i}": stage for i in CONV_OPS[op].stages}
         elif op == SKIP and halves:
-            halved = sum(source < cell.num_inputs for source, _ in cell.edges)
             half = channels // 2
-            params[op] = _with_norm(
-                (halved, channels),
-                pointwise_even=(halved, channels, half),
-                pointwise_odd=(halved, channels, channels - half),
-            )
-    return params
+            kernels = {
+                "pointwise_even": (channels, half),
+                "pointwise_odd": (channels, channels - half),
+            }
+            halved = sum(source < cell.num_inputs for source, _ in cell.edges)
+            specs[op] = stacked(_with_norm(channels, **kernels), halved)
+    return specs
 
 
-def _kaiming_fan_out(key: jax.Array, name: str, shape: Spec) -> jax.Array:
+def _kaiming_fan_out(key: jax.Array, name: str, spec: Spec) -> jax.Array:
     """N(0, 2 / fan out) for a weight; the constants of normalisations and biases.
 
     PyTorch's fan out is the first axis of its weight times the pixels of the kernel:
     for a depthwise convolution, too, all its channels.
     """
-    if not shape.fan_in:
-        return jnp.full(shape.shape, shape.fill, shape.dtype)
-    fan_out = shape.shape[-1]
+    shape = spec.shape
+    if not spec.fan_in:
+        return jnp.full(shape, spec.fill, spec.dtype)
+    fan_out = shape[-1]
     if name == "depthwise":
-        fan_out *= shape.shape[-3] * shape.shape[-2]
-    elif len(shape.shape) == 4:  # the stem's
-        fan_out *= shape.shape[0] * shape.shape[1]
-    return jax.random.normal(key, shape.shape, shape.dtype) * (2 / fan_out) ** 0.5
+        fan_out *= shape[-3] * shape[-2]
+    elif len(shape) == 4:  # the stem's
+        fan_out *= shape[0] * shape[1]
+    return jax.random.normal(key, shape, spec.dtype) * (2 / fan_out) ** 0.5

@@ -24,11 +24,18 @@ TE_NAS_REGIONS = linear_regions_proxy("te_nas_regions", size=3, batches=3, depth
 """TE-NAS' 3,000 crops of 3x3 pixels of one channel, in 3 batches."""
 THIN_CELLS = 2
 """Cells of a thin network of the DARTS space."""
+ROWS_AT_ONCE = 16
+"""Cotangents side by side: TE-NAS has 14 images, and a thin network is small."""
 
 
 def staged(space: SearchSpace) -> bool:
     """Whether a space's networks have stages, and its supernet is thin enough."""
     return family_of(space).stages > 1
+
+
+def removed_at_once(space: SearchSpace) -> int:
+    """Operations of an edge that a round removes (prune_tenas.py, prune_number)."""
+    return 1 if staged(space) else 3
 
 
 def te_nas(
@@ -59,17 +66,16 @@ def te_nas(
     bench = staged(space)
     kernel, bare = thin_networks(space, channels, layers)
     rankers = (
-        Ranker("ntk_cond", kernel, batch_size or (72 if bench else 14)),
+        Ranker(
+            "ntk_cond",
+            kernel,
+            batch_size or (72 if bench else 14),
+            rows_at_once=1 if bench else ROWS_AT_ONCE,
+        ),
         Ranker("linear_regions" if bench else TE_NAS_REGIONS, bare, REGION_IMAGES),
     )
-    return LeaveOneOut(
-        "te_nas", rankers, repeats, sum_of_ranks, step=removed_at_once(space)
-    )
-
-
-def removed_at_once(space: SearchSpace) -> int:
-    """Operations of an edge that a round removes (prune_tenas.py, prune_number)."""
-    return 1 if staged(space) else 3
+    step = removed_at_once(space)
+    return LeaveOneOut("te_nas", rankers, repeats, sum_of_ranks, step=step)
 
 
 def thin_networks(
@@ -84,19 +90,17 @@ def thin_networks(
         ConfigError: If a thin network of the DARTS space is to have other than 2 cells.
     """
     if staged(space):
-        return (
-            SupernetSize(channels or 3, layers or 1),
-            SupernetSize(channels or 1, layers or 1),
-        )
+        kernel, regions = (SupernetSize(channels or c, layers or 1) for c in (3, 1))
+        return kernel, regions
     if layers not in (0, THIN_CELLS):
         raise ConfigError(
             f"prune.layers is {layers}, and the thin networks of te_nas and ete_nas "
             f"have {THIN_CELLS} cells, a normal and a reduction cell; give 0"
         )
-    return (
-        ThinNetwork(channels or 1, True, initialisation),
-        ThinNetwork(channels or 1, False, initialisation),
+    whole, bare = (
+        ThinNetwork(channels or 1, stem, initialisation) for stem in (True, False)
     )
+    return whole, bare
 
 
 def thin_options(batch_size: str) -> tuple[Option, ...]:

@@ -86,7 +86,7 @@ def _slots(
     network: Supernet, params: Mapping[str, Any]
 ) -> Iterator[tuple[Path, Path, int | None]]:
     """Place by edge, place among the parameters, and row there if it is stacked."""
-    cells = places(network.channels, network.layers)
+    cells = places(network.channels, network.cells)
     for path, _ in jax.tree_util.tree_flatten_with_path(dict(params))[0]:
         stacked = tuple(key.key for key in path)
         head, name = stacked[0], stacked[-1]

@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
+from jax.custom_derivatives import SymbolicZero
 
 from nas_jax.networks.engines.plan import CellPlan, PlannedOp, draw_keys, take
+from nas_jax.networks.kernels.choice import Static, is_primal
 from nas_jax.networks.layers import Layers, Norm, Params
 from nas_jax.networks.ops import get_op
 
@@ -163,17 +164,17 @@ def run_loop(
 
 def _forward(schedule, *arguments):  # type: ignore[no-untyped-def]
     sources, nodes, weights, params, keys = jax.tree.map(
-        lambda leaf: leaf.value, arguments, is_leaf=_is_primal
+        lambda leaf: leaf.value, arguments, is_leaf=is_primal
     )
     # What nobody asks for is not computed: a step of the alphas needs no cotangent of
     # the parameters, and one of the parameters none of the alphas.
     wanted = tuple(
-        any(leaf.perturbed for leaf in jax.tree.leaves(argument, is_leaf=_is_primal))
+        any(leaf.perturbed for leaf in jax.tree.leaves(argument, is_leaf=is_primal))
         for argument in arguments[2:4]
     )
     nodes = run_loop(schedule, sources, nodes, weights, params, keys)
     low = nodes.astype(schedule.dtype)
-    saved = sources, low, weights, params, keys, _Static(wanted)
+    saved = sources, low, weights, params, keys, Static(wanted)
     return nodes, saved
 
 
@@ -263,21 +264,7 @@ def _operate_bar(
 ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
     """Cotangents of the state, of the parameters in a flat row and of the weight.
 
-    Args:
-        kind: Name of the operation.
-        stride: Its stride.
-        norm: What batch normalisation does.
-        size: Length of the row, which is one for all branches of a switch; None for no
-            cotangent of the parameters.
-        want_weight: Whether the weight's cotangent is asked for.
-        params: Parameters of all kinds.
-        row: Where the kind's own are.
-        states: What the operations read.
-        source: Where in it this one's state is.
-        key: For what it draws.
-        weight: Factor of its result.
-        nodes_bar: Cotangents of the nodes, float32 or wider.
-        target: Where in it the cotangent of the weighted result is.
+    The row has `size` numbers for all branches of a switch; None for no such cotangent.
     """
     one = _one(params[kind], row)
     state, result_bar = _read(states, source), _read(nodes_bar, target)
@@ -335,18 +322,6 @@ def _unpack(schedule: Schedule, params: Params, flat: jax.Array) -> Params:
             start = stop
         result[kind] = jax.tree.unflatten(tree, bars)
     return result
-
-
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class _Static:
-    """A value that rides along with saved arrays without being one."""
-
-    value: tuple[bool, ...]
-
-
-def _is_primal(value: Any) -> bool:
-    return isinstance(value, CustomVJPPrimal)
 
 
 def _read(states: jax.Array, index: jax.Array) -> jax.Array:

@@ -143,8 +143,17 @@ def _together(
     """`_wave` for some of its kinds, which are normalised and mixed together."""
     sources = sorted(states)
     raw = jnp.stack([states[s] for s in sources])
+    rectified = nn.relu(raw)  # Once: each kind would store a mask of its own.
     results = [
-        _compute(ops, sources, raw, layers, weights, own, key)
+        _compute(
+            ops,
+            sources,
+            rectified if ops[0].form.relu else raw,
+            layers,
+            weights,
+            own,
+            key,
+        )
         for ops, own in zip(kinds, params, strict=True)
     ]
     last = [r for r in results if r.ops[0].form.is_normalised(mixed)]
@@ -169,7 +178,7 @@ def _together(
 def _compute(
     ops: tuple[PlannedOp, ...],
     sources: list[int],
-    raw: jax.Array,
+    x: jax.Array,
     layers: Layers,
     weights: jax.Array | None,
     params: Params,
@@ -177,7 +186,6 @@ def _compute(
 ) -> _Results:
     """One kind: a result for each operation, or source if they are equal."""
     form = ops[0].form
-    x = nn.relu(raw) if form.relu else raw
     live = jnp.ones(len(ops)) if weights is None else alive(weights, ops)
     reads = [sources.index(o.source) for o in ops]
     if form.is_parametric or form.draws:

@@ -36,11 +36,11 @@ def _choose(
 
 
 def _choose_fwd(branches, index, *args):  # type: ignore[no-untyped-def]
-    leaves, tree = jax.tree.flatten(args, is_leaf=_is_primal)
+    leaves, tree = jax.tree.flatten(args, is_leaf=is_primal)
     values = [leaf.value for leaf in leaves]
     wanted = tuple(leaf.perturbed for leaf in leaves)
     result = _choose(branches, index.value, *jax.tree.unflatten(tree, values))
-    return result, (index.value, values, _Static((tree, wanted)))
+    return result, (index.value, values, Static((tree, wanted)))
 
 
 def _choose_bwd(branches, saved, result_bar):  # type: ignore[no-untyped-def]
@@ -66,13 +66,14 @@ _choose.defvjp(_choose_fwd, _choose_bwd, symbolic_zeros=True)
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class _Static:
+class Static:
     """A value that rides along with saved arrays without being one."""
 
-    value: tuple[Any, tuple[bool, ...]]
+    value: Any
 
 
-def _is_primal(value: Any) -> bool:
+def is_primal(value: Any) -> bool:
+    """Whether a leaf is an argument as a rule with symbolic zeros gets it."""
     return isinstance(value, CustomVJPPrimal)
 
 

@@ -24,7 +24,8 @@ from nas_jax.networks.kernels.depthwise import enlarge
 
 WIDE = 16
 """Channels in from which XLA's convolution is a CPU's fastest. With 4 channels it takes
-5.3 ms, and by rows 1.4 (batch 64, 32x32, 3x3, one core of an AMD EPYC)."""
+5.3 ms, and by rows 1.4 (batch 64, 32x32, 3x3, one core of an AMD EPYC). By rows holds a
+product of k times the channels out, which are not to be many either."""
 
 
 def conv(x: jax.Array, w: jax.Array, stride: int = 1) -> jax.Array:
@@ -51,7 +52,8 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1) -> jax.Array:
 def _conv(stride: int, x: jax.Array, w: jax.Array) -> jax.Array:
     # Whatever the platform: inside of a loop, JAX (0.10) mixes up the residuals of a
     # second derivative where the function asks for the platform, or calls jnp.pad.
-    return (conv_by_rows if x.shape[-1] < WIDE else conv_by_xla)(stride, x, w)
+    few = x.shape[-1] < WIDE and w.shape[-1] <= WIDE
+    return (conv_by_rows if few else conv_by_xla)(stride, x, w)
 
 
 def conv_by_xla(stride: int, x: jax.Array, w: jax.Array) -> jax.Array:

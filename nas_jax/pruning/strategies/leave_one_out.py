@@ -13,9 +13,6 @@ from nas_jax.pruning.rankers import Ranker
 from nas_jax.pruning.strategy import Round, Score, equal_rounds, rounds_of_step
 from nas_jax.spaces import SpaceMask
 
-Combine = Callable[[np.ndarray], Importance]
-"""From relative changes `[repeats, operations, rankers]`."""
-
 CHANGE = "the relative loss when the operation is removed"
 """What a proxy's own figure is."""
 RISE = "the proxies rate the network higher without the operation"
@@ -26,14 +23,13 @@ RISE = "the proxies rate the network higher without the operation"
 class LeaveOneOut:
     """Scores the whole network and the network without each operation that might go.
 
-    All by the same weights and images; `combine` turns relative changes of scores into
-    importance.
+    All by the same weights and images; see `Strategy`.
 
     Attributes:
         name: Its name in artefacts.
         rankers: What scores.
         repeats: Weights and batches that an importance is averaged over.
-        combine: From relative changes to importance.
+        combine: From relative changes `[repeats, operations, rankers]` to importance.
         rounds: Rounds, which remove about equally many operations each.
         step: Operations that a round removes from an edge, instead of `rounds`.
     """
@@ -41,15 +37,14 @@ class LeaveOneOut:
     name: str
     rankers: tuple[Ranker, ...]
     repeats: int
-    combine: Combine = sum_of_changes
+    combine: Callable[[np.ndarray], Importance] = sum_of_changes
     rounds: int = 1
     step: int | None = None
 
     def schedule(
         self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
     ) -> list[Round]:
-        """See `Strategy`."""
-        del rng
+        """Rounds of all edges at once."""
         if self.step:
             return rounds_of_step(mask, keep, self.step)
         return equal_rounds(mask, keep, self.rounds)
@@ -65,8 +60,7 @@ class LeaveOneOut:
         score: Score,
         rng: np.random.Generator,
     ) -> Importance:
-        """See `Strategy`."""
-        del rng
+        """What `combine` makes of the changes of scores."""
         scores = score(leave_one_out(mask, operations), whole_first=True)
         return self.combine(self.changes(scores[:, 0], scores[:, 1:]))
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from nas_jax.pruning.candidates import Edge, Operation
+from nas_jax.pruning.candidates import Operation
 from nas_jax.pruning.importance import Importance
 from nas_jax.pruning.rankers import Ranker
-from nas_jax.pruning.strategy import Round, Score, equal_rounds, register_strategy
-from nas_jax.spaces import SearchSpace, SpaceMask
+from nas_jax.pruning.strategy import Score, Strategy, register_strategy
+from nas_jax.spaces import SpaceMask
 
 
-class RandomControl:
-    """Scores nothing; see `Strategy`."""
-
+class _RandomControl(Strategy):
     name = "random"
     rankers: tuple[Ranker, ...] = ()
     repeats = 1
 
-    def schedule(
-        self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
-    ) -> list[Round]:
-        """One round."""
-        del rng
-        return equal_rounds(mask, keep, 1)
-
     def count(self, operations: int) -> int:
-        """None."""
         return 0
 
     def importance(
@@ -38,26 +28,19 @@ class RandomControl:
         score: Score,
         rng: np.random.Generator,
     ) -> Importance:
-        """A random order."""
-        del mask, score
         drawn = rng.permutation(len(operations)).astype(np.float64)
         nothing = np.zeros((len(drawn), 0))
         return Importance(drawn, np.zeros(len(drawn)), nothing, nothing)
 
 
-def random_control() -> RandomControl:
+def random_control() -> _RandomControl:
     """Operations drawn at random: what pruning has to be better than."""
-    return RandomControl()
-
-
-def _make(space: SearchSpace) -> RandomControl:
-    del space
-    return RandomControl()
+    return _RandomControl()
 
 
 register_strategy(
     "random",
-    _make,
+    lambda space: random_control(),
     title="random control",
     meaning="A score is a random draw, as no network was scored: what any other "
     "strategy has to be better than (a control of this project).",

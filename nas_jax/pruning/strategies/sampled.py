@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from nas_jax.errors import ConfigError
-from nas_jax.pruning.candidate_networks import SupernetSize, usual_size
-from nas_jax.pruning.candidates import Edge, Operation, members, random_paths
+from nas_jax.pruning.candidates import Operation, members, random_paths
 from nas_jax.pruning.importance import Importance, marginal_ranks
-from nas_jax.pruning.rankers import Ranker
+from nas_jax.pruning.rankers import Ranker, SupernetSize
 from nas_jax.pruning.strategy import (
     Option,
-    Round,
     Score,
-    equal_rounds,
+    Strategy,
+    of_supernet,
     register_strategy,
     scoring_options,
 )
-from nas_jax.spaces import SearchSpace, SpaceMask
+from nas_jax.spaces import SpaceMask
 
 
 def sampled(
@@ -31,7 +29,7 @@ def sampled(
     samples: int = 1000,
     batch_size: int = 64,
     repeats: int = 1,
-) -> Sampled:
+) -> _Sampled:
     """The mean rank of random architectures that have an operation, over proxies.
 
     An architecture has one operation on every edge. Where leaving one out asks what
@@ -46,27 +44,17 @@ def sampled(
         repeats: Weights and batches.
     """
     rankers = tuple(Ranker(name, size, batch_size) for name in proxies)
-    return Sampled("sampled", rankers, repeats, samples)
+    return _Sampled("sampled", rankers, repeats, samples)
 
 
 @dataclasses.dataclass
-class Sampled:
-    """One round of `samples` random architectures; see `sampled` and `Strategy`."""
-
+class _Sampled(Strategy):
     name: str
     rankers: tuple[Ranker, ...]
     repeats: int
     samples: int
 
-    def schedule(
-        self, mask: SpaceMask, keep: Mapping[Edge, int], rng: np.random.Generator
-    ) -> list[Round]:
-        """One round."""
-        del rng
-        return equal_rounds(mask, keep, 1)
-
     def count(self, operations: int) -> int:
-        """The architectures, however many operations there are."""
         return self.samples
 
     def importance(
@@ -76,11 +64,6 @@ class Sampled:
         score: Score,
         rng: np.random.Generator,
     ) -> Importance:
-        """See `Strategy`.
-
-        Raises:
-            ConfigError: Too few architectures for each operation to be in one.
-        """
         most = max(len(ops) for cell in mask.kept for ops in cell)
         if self.samples < most:
             raise ConfigError(
@@ -92,15 +75,9 @@ class Sampled:
         return marginal_ranks(score(live), members(live, mask, operations), signs)
 
 
-def _make(
-    space: SearchSpace, *, channels: int = 0, layers: int = 0, **given: Any
-) -> Sampled:
-    return sampled(usual_size(space, channels, layers), **given)
-
-
 register_strategy(
     "sampled",
-    _make,
+    of_supernet(sampled),
     options=(
         Option("proxies", ("nwot",), "names of the scores that rank"),
         Option("samples", 1000, "random architectures"),

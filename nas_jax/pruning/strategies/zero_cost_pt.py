@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from nas_jax.pruning.candidate_networks import SupernetSize, usual_size
 from nas_jax.pruning.candidates import Edge
-from nas_jax.pruning.rankers import Ranker
+from nas_jax.pruning.rankers import Ranker, SupernetSize
 from nas_jax.pruning.strategies.leave_one_out import CHANGE, RISE, LeaveOneOut
-from nas_jax.pruning.strategy import Round, register_strategy, scoring_options
-from nas_jax.spaces import SearchSpace, SpaceMask
+from nas_jax.pruning.strategy import (
+    Round,
+    of_supernet,
+    register_strategy,
+    scoring_options,
+)
+from nas_jax.spaces import SpaceMask
 
 
 def zero_cost_pt(
@@ -43,15 +46,9 @@ class _EdgeByEdge(LeaveOneOut):
         return [{wanted[i]: keep[wanted[i]]} for i in rng.permutation(len(wanted))]
 
 
-def _make(
-    space: SearchSpace, *, channels: int = 0, layers: int = 0, **given: Any
-) -> LeaveOneOut:
-    return zero_cost_pt(usual_size(space, channels, layers), **given)
-
-
 register_strategy(
     "zero_cost_pt",
-    _make,
+    of_supernet(zero_cost_pt),
     options=scoring_options(64, 1),
     title="Zero-Cost-PT",
     meaning="A score is the relative loss when that operation alone is removed, edge "

