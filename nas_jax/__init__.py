@@ -43,7 +43,7 @@ _PUBLIC = {
     ),
     "pruning": (
         "Importance LeaveOneOut Option PruneResult Ranker Strategy SupernetSize Target "
-        "equal_rounds get_strategy prune register_strategy scoring_options step_bytes "
+        "equal_rounds get_strategy prune register_strategy scoring_options "
         "sum_of_ranks usual_size zero_one_shot"
     ),
     "run.stages": "Stage register_stage",
@@ -115,7 +115,6 @@ if TYPE_CHECKING:
     from nas_jax.pruning import prune as prune
     from nas_jax.pruning import register_strategy as register_strategy
     from nas_jax.pruning import scoring_options as scoring_options
-    from nas_jax.pruning import step_bytes as step_bytes
     from nas_jax.pruning import sum_of_ranks as sum_of_ranks
     from nas_jax.pruning import usual_size as usual_size
     from nas_jax.pruning import zero_one_shot as zero_one_shot
