@@ -27,7 +27,10 @@ def test_the_targets_that_there_are() -> None:
         assert child_environment(target)["JAX_PLATFORMS"] == "cpu"
     for name, cores, major in (("h100", 132, 9), ("a100", 108, 8)):
         config = find_target(name).config
-        assert f"core_count: {cores}" in config and f"major: {major}" in config
+        assert (
+            f"core_count: {cores}" in config
+            and f"capability {{ major: {major}" in config
+        )
 
 
 def test_a_file_of_the_users(tmp_path: Path) -> None:
