@@ -51,7 +51,10 @@ def test_every_artefact_is_of_the_space(finished: Path) -> None:
     found = read(finished / "genotype.json")
     genotype = Genotype.parse(SPACE, found["text"])
     assert genotype.mask() <= mask
-    assert genotype_of(official_order()[int(found["facts"]["nasbench201_index"])]) == genotype
+    assert (
+        genotype_of(official_order()[int(found["facts"]["nasbench201_index"])])
+        == genotype
+    )
     shares = found["probabilities"]["cell"]
     for edge, ops in enumerate(mask.cell("cell")):
         live = {op for op, p in zip(SPACE.cells[0].ops, shares[edge], strict=True) if p}
