@@ -131,11 +131,7 @@ def test_points_without_a_neighbour_are_dots() -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "y"),
-    [
-        ((0.0625,), (0.5,)),
-        ((1000.0, 1000.5), (0.97501, 0.97502)),
-    ],
+    ("x", "y"), [((0.0625,), (0.5,)), ((1000.0, 1000.5), (0.97501, 0.97502))]
 )
 def test_no_two_ticks_have_the_same_label(
     x: tuple[float, ...], y: tuple[float, ...]

@@ -18,11 +18,7 @@ from nas_jax.artefacts import Budget, Operation, Pruning
 from nas_jax.report import summary_text, write_report
 from nas_jax.report.artefacts import read_artefacts
 from nas_jax.report.heatmap import Scale, robust_scale, scales_by_round, short_score
-from nas_jax.report.pruning import (
-    course,
-    scored_on,
-    target,
-)
+from nas_jax.report.pruning import course, scored_on, target
 from nas_jax.report.style import STEPS
 
 

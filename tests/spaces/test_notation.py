@@ -105,14 +105,7 @@ def test_wrong_number_of_nodes(text: str, groups: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "group",
-    [
-        "",
-        "|",
-        "|none~0|none~1",
-        " |none~0|none~1|",
-        "|none~0|none~1|none~2|",
-    ],
+    "group", ["", "|", "|none~0|none~1", " |none~0|none~1|", "|none~0|none~1|none~2|"]
 )
 def test_wrong_group(group: str) -> None:
     first, _, last = TEXT.split("+")

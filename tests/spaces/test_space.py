@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_jax.errors import MaskError
-from nas_jax.spaces import (
-    DARTS_OPS,
-    CellSpec,
-    SpaceMask,
-    darts_space,
-    get_space,
-)
+from nas_jax.spaces import DARTS_OPS, CellSpec, SpaceMask, darts_space, get_space
 
 SMALL = darts_space(2, ("none", "skip_connect", "sep_conv_3x3"))
 

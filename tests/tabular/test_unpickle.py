@@ -51,13 +51,7 @@ def test_plain_values_come_through(tmp_path: Path, protocol: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "number",
-    [
-        np.float64(0.1),
-        np.float32(0.25),
-        np.int64(-(2**40)),
-        np.bool_(True),
-    ],
+    "number", [np.float64(0.1), np.float32(0.25), np.int64(-(2**40)), np.bool_(True)]
 )
 def test_numpy_numbers_become_python_numbers(tmp_path: Path, number: Any) -> None:
     found = read_pickle(write(tmp_path / "a", [number]))
