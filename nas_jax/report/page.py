@@ -29,12 +29,7 @@ from nas_jax.report.drawing.shapes import (
 )
 from nas_jax.report.formats import percent
 from nas_jax.report.logs import LogRow, SearchLog
-from nas_jax.report.pruning import (
-    is_close,
-    meaning_of,
-    pruning_section,
-    signed_margin,
-)
+from nas_jax.report.pruning import is_close, meaning_of, pruning_section, signed_margin
 from nas_jax.report.style import KINDS, STEPS, kind_of, label_of, palette_css
 from nas_jax.report.text import final_accuracy, headline, peaks, run_name, stages
 from nas_jax.spaces import CellSpec, SearchSpace

@@ -134,12 +134,7 @@ def _rankers(strategy: str) -> list[dict[str, Any]]:
     for proxy in STRATEGIES[strategy]:
         network, batch_size, norm = networks.get(proxy, default)
         rankers.append(
-            {
-                "proxy": proxy,
-                "network": network,
-                "batch_size": batch_size,
-                "norm": norm,
-            }
+            {"proxy": proxy, "network": network, "batch_size": batch_size, "norm": norm}
         )
     return rankers
 

@@ -14,7 +14,6 @@ from nas_jax.artefacts import CellGenotype
 from nas_jax.errors import WorkdirError
 from nas_jax.report.artefacts import read_artefacts
 from nas_jax.report.drawing import draw_cell
-from nas_jax.report.drawing.layering import Link, crossings, lay_out
 from nas_jax.report.drawing.shapes import Gene, genes_of, shapes_of_space
 from nas_jax.spaces import DARTS_OPS, get_space
 
@@ -89,7 +88,7 @@ def test_every_gene_is_drawn_and_named(finished: Path, downwards: bool) -> None:
         assert all(f"{a} → {b} {name}" in label for a, b, name in expected)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(genes=gene_lists(), downwards=st.booleans())
 def test_no_boxes_overlap_and_no_edge_runs_through_one(
     genes: tuple[Gene, ...], downwards: bool
@@ -110,27 +109,12 @@ def test_no_boxes_overlap_and_no_edge_runs_through_one(
         assert len(crossed) <= (class_ == "edge")
 
 
-def test_layout_of_darts_v2_normal_has_no_needless_crossing() -> None:
-    # States 2, 3 and 4 all read inputs 0 and 1: K(2, 3) with both inputs on one side
-    # has 3 crossings.
-    pairs = [(0, 2), (1, 2), (0, 3), (1, 3), (1, 4), (0, 4)]
-    sizes = {"state": 28.0, "label": 22.0, "bend": 4.0}
-    layout = lay_out(2, [Link(a, b, "op") for a, b in pairs], sizes, 8.0)
-    steps = [step for chain in layout.chains for step in itertools.pairwise(chain)]
-    total = 0
-    for upper, lower in itertools.pairwise(layout.layers):
-        between = [step for step in steps if step[0] in upper]
-        total += crossings(upper, lower, between)
-    assert total == 3
-
-
 @pytest.mark.parametrize(
     ("edges", "concat", "message"),
     [
         ((("skip", 0),) * 7, (2,), "7 choices"),
         ((("skip", 0),) * 7 + (("skip", 5),), (2,), "feeds state 5 from state 5"),
         ((("skip", 0),) * 8, (6,), "outputs the states"),
-        ((("skip", 0),) * 8, (), "outputs the states"),
         ((), (2,), "0 choices"),
     ],
 )

@@ -64,13 +64,6 @@ def test_by_hand() -> None:
     )
 
 
-def test_none_is_never_chosen() -> None:
-    weights = np.full((14, 8), 0.001)
-    weights[:, 0] = 0.993
-    genotype = discretise(FULL, {"normal": weights, "reduce": weights})
-    assert "none" not in str(genotype)
-
-
 def test_ties_go_to_the_lower_edge_and_the_earlier_operation() -> None:
     weights = np.full((14, 8), 0.125)
     genotype = discretise(FULL, {"normal": weights, "reduce": weights})
@@ -80,16 +73,6 @@ def test_ties_go_to_the_lower_edge_and_the_earlier_operation() -> None:
     weights[:, [4, 6]] = 0.5
     genotype = discretise(FULL, {"normal": weights, "reduce": weights})
     assert genotype.cells[0].genes == (("sep_conv_3x3", 0), ("sep_conv_3x3", 1)) * 4
-
-
-def test_pruned_operations_are_never_chosen() -> None:
-    weights = np.full((14, 8), 0.01)
-    weights[:, 4] = 0.9
-    weights[:, 3] = 0.05
-    mask = FULL.drop([("normal", e, "sep_conv_3x3") for e in range(14)])
-    genotype = discretise(mask, kept_of(mask, weights))
-    assert {op for op, _ in genotype.cells[0].genes} == {"skip_connect"}
-    assert {op for op, _ in genotype.cells[1].genes} == {"sep_conv_3x3"}
 
 
 def test_edges_that_keep_only_none_are_never_chosen() -> None:
@@ -132,25 +115,9 @@ def test_against_the_rule_written_plainly(seed: int) -> None:
             first += node
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_result_lies_in_the_mask(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    weights = {name: rng.dirichlet(np.ones(8), 14) for name in ("normal", "reduce")}
-    genotype = discretise(FULL, weights)
-    smaller = genotype.mask()
-    decided = {name: live.astype(float) for name, live in smaller.arrays().items()}
-    assert discretise(smaller, decided) == genotype
-
-
-def test_nan_is_refused() -> None:
-    weights = np.full((14, 8), 0.125)
-    broken = weights.copy()
-    broken[3, 4] = np.nan
-    with pytest.raises(GenotypeError, match="probabilities of 'reduce' hold NaN"):
-        discretise(FULL, {"normal": weights, "reduce": broken})
-
-
-def test_missing_cell_is_refused() -> None:
+def test_missing_cell_and_nan_are_refused() -> None:
+    with pytest.raises(GenotypeError, match="probabilities of 'normal' hold NaN"):
+        discretise(SMALL_FULL, {"normal": small({0: {"skip_connect": np.nan}})})
     with pytest.raises(GenotypeError, match=r"of cell 'reduce'; given: \['normal'\]"):
         discretise(SMALL_FULL, {"normal": small({})})
 
@@ -161,14 +128,6 @@ def test_wrong_shape_is_refused() -> None:
         GenotypeError, match=r"'normal' have shape \(8, 14\); expected \(14, 8\)"
     ):
         discretise(FULL, {"normal": weights.T, "reduce": weights})
-
-
-def test_reduced_precision_gives_the_same_choice() -> None:
-    weights = np.linspace(0, 1, 112, dtype=np.float32).reshape(14, 8)
-    weights /= weights.sum(axis=1, keepdims=True)
-    values = {"normal": weights, "reduce": weights[::-1]}
-    doubled = {name: value.astype(np.float64) for name, value in values.items()}
-    assert discretise(FULL, values) == discretise(FULL, doubled)
 
 
 @pytest.mark.parametrize(
@@ -183,13 +142,7 @@ def test_reduced_precision_gives_the_same_choice() -> None:
             [1e-3, 2e-3, 0, 0, 0, 0, 0, 0],
             "edge 3 of 'reduce' have the sum 0.003; it mu",
         ),
-        # Weights without a common sum, and percent.
-        (
-            [0.9, 0.4, 0, 0, 0, 0, 0, 0],
-            "edge 3 of 'reduce' have the sum 1.3; it must be",
-        ),
         ([90, 10, 0, 0, 0, 0, 0, 0], "'none' on edge 3 of 'reduce' is 90; it must lie"),
-        ([np.inf, 0, 0, 0, 0, 0, 0, 0], "'none' on edge 3 of 'reduce' is inf; it must"),
     ],
 )
 def test_what_is_no_probability_is_refused(row: list[float], message: str) -> None:
@@ -201,19 +154,10 @@ def test_what_is_no_probability_is_refused(row: list[float], message: str) -> No
     assert "give softmax(alphas) over what the mask keeps" in str(error.value)
 
 
-def test_alphas_whose_order_differs_from_that_of_their_softmax_are_refused() -> None:
-    # Edge 2 has the largest alpha, edges 3 and 4 the largest probabilities.
-    alphas = np.zeros((5, 8))
-    alphas[2], alphas[2, 3] = 1.0, 2.0
-    alphas[3, 3], alphas[4, 3] = 1.5, 1.7
-    with pytest.raises(GenotypeError, match="it must lie in|it must be 1"):
-        discretise(SMALL_FULL, {"normal": alphas, "reduce": alphas})
-
-
 def test_probabilities_of_what_the_mask_drops_are_refused() -> None:
     weights = np.full((14, 8), 0.125)
     mask = FULL.drop([("normal", 5, "skip_connect")])
-    message = "drops 'skip_connect' on edge 5 of 'normal', but its probability is 0.125"
+    message = "'skip_connect' on edge 5 of 'normal' is 0.125; the mask drops it: give"
     with pytest.raises(GenotypeError, match=message):
         discretise(mask, {"normal": weights, "reduce": weights})
 

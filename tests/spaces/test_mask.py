@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,19 +38,6 @@ def as_json(cells: object, space: str = "darts") -> str:
     return json.dumps({"space": space, "cells": cells})
 
 
-def test_full_keeps_everything() -> None:
-    assert FULL.num_kept == 224
-    assert FULL.kept_fraction == 1
-    assert all(FULL.keeps(*operation) for operation in SPACE.operations())
-    assert FULL.edge("reduce", 13) == DARTS_OPS
-    assert FULL.cell("normal") == (DARTS_OPS,) * 14
-
-
-def test_wrong_number_of_cells_is_refused() -> None:
-    with pytest.raises(MaskError, match="the mask has 1 cells; .* 2: normal, reduce"):
-        SpaceMask(SPACE, FULL.kept[:1])
-
-
 def test_drop_removes_exactly_the_given_operations() -> None:
     gone = {("normal", 0, "none"), ("reduce", 13, "dil_conv_5x5")}
     mask = FULL.drop(gone)
@@ -64,19 +50,13 @@ def test_drop_removes_exactly_the_given_operations() -> None:
 
 
 def test_drop_of_what_is_not_kept() -> None:
+    with pytest.raises(MaskError, match="no operation 'none' on edge 14 of a cell 'no"):
+        FULL.drop([("normal", 14, "none")])
     mask = FULL.drop([("normal", 3, "skip_connect")])
     with pytest.raises(
         MaskError, match="'skip_connect' is not kept on edge 3 of 'normal'"
     ):
         mask.drop([("normal", 3, "skip_connect")])
-
-
-@pytest.mark.parametrize(
-    "operation", [("normal", -1, "none"), ("normal", 14, "none"), ("other", 0, "none")]
-)
-def test_drop_of_an_unknown_place(operation: tuple[str, int, str]) -> None:
-    with pytest.raises(MaskError):
-        FULL.drop([operation])
 
 
 @settings(max_examples=30)
@@ -96,32 +76,13 @@ def test_and_is_the_intersection(a: SpaceMask, b: SpaceMask) -> None:
 
 
 @settings(max_examples=30)
-@given(masks())
-def test_order_of_masks(mask: SpaceMask) -> None:
-    assert mask <= mask
+@given(masks(), masks())
+def test_order_of_masks(mask: SpaceMask, other: SpaceMask) -> None:
+    pairs = zip(mask.arrays().values(), other.arrays().values(), strict=True)
+    assert (mask <= other) == all((x <= y).all() for x, y in pairs)
     assert mask <= FULL
     assert (FULL <= mask) == (mask == FULL)
     assert mask & FULL == mask == mask & mask
-
-
-@settings(max_examples=30)
-@given(masks(), masks())
-def test_less_or_equal_is_inclusion(a: SpaceMask, b: SpaceMask) -> None:
-    pairs = zip(a.arrays().values(), b.arrays().values(), strict=True)
-    inside = all((x <= y).all() for x, y in pairs)
-    try:
-        assert (a <= b) == inside
-    except MaskError:
-        # See `test_masks_without_a_common_mask_compare`.
-        assert not inside
-
-
-def test_masks_without_a_common_mask_compare() -> None:
-    left, right = (
-        SpaceMask(SPACE, (((op,),) * 14,) * 2)
-        for op in ("skip_connect", "sep_conv_3x3")
-    )
-    assert not left <= right
 
 
 def test_masks_of_different_spaces() -> None:
@@ -137,7 +98,9 @@ def test_json_round_trip(mask: SpaceMask) -> None:
     again = SpaceMask.from_json(SPACE, mask.to_json())
     assert again == mask
     assert hash(again) == hash(mask)
-    assert SpaceMask.from_json(SPACE, json.dumps(mask.to_dict())) == mask
+    # As it is, and inside a prune.json, with the mark that some editors write.
+    whole = json.dumps({"space": "darts", "level": 0.5, "mask": mask.to_dict()})
+    assert SpaceMask.from_json(SPACE, "\ufeff" + whole) == mask
 
 
 @settings(max_examples=30)
@@ -166,24 +129,6 @@ def test_json_has_one_edge_on_a_line() -> None:
     lines = FULL.drop([("normal", 0, op) for op in SIGNAL[1:]]).to_json().splitlines()
     assert '      ["none", "max_pool_3x3"],' in lines
     assert len(lines) == 28 + 9
-
-
-def test_mask_inside_a_prune_json() -> None:
-    mask = FULL.drop([("normal", 0, "none")])
-    text = json.dumps(
-        {"space": "darts", "level": 0.5, "mask": mask.to_dict(), "operations": []}
-    )
-    assert SpaceMask.from_json(SPACE, text) == mask
-
-
-def test_masks_are_static_arguments() -> None:
-    one = FULL.drop([("normal", 0, "none"), ("reduce", 1, "none")])
-    two = FULL.drop([("reduce", 1, "none")]).drop([("normal", 0, "none")])
-    assert one == two
-    assert {one: "same"}[two] == "same"
-    assert one != FULL
-    with pytest.raises(AttributeError):
-        one.kept = ()  # type: ignore[misc]
 
 
 def test_unknown_operation() -> None:
@@ -221,7 +166,7 @@ def test_node_without_two_signal_edges() -> None:
     assert FULL.drop(dropped[:7]).edge("normal", 2) == ("none",)
 
 
-@pytest.mark.parametrize("names", [["normal"], ["normal", "reduction"], []])
+@pytest.mark.parametrize("names", [["normal"], ["normal", "reduction"]])
 def test_wrong_cells(names: list[str]) -> None:
     cells = {name: cells_of(FULL)["normal"] for name in names}
     with pytest.raises(MaskError) as error:
@@ -239,9 +184,11 @@ def test_wrong_number_of_edges() -> None:
         SpaceMask.from_json(SPACE, as_json(cells))
     with pytest.raises(MaskError, match="'reduce' has 14 edges; the mask has 13"):
         SpaceMask(SPACE, (FULL.kept[0], FULL.kept[1][:-1]))
+    with pytest.raises(MaskError, match="the mask has 1 cells; .* 2: normal, reduce"):
+        SpaceMask(SPACE, FULL.kept[:1])
 
 
-@pytest.mark.parametrize("edge", ["none", [["none"]], [3], None, {"none": True}])
+@pytest.mark.parametrize("edge", ["none", [["none"]], None])
 def test_edge_that_is_not_a_list_of_names(edge: object) -> None:
     cells = cells_of(FULL)
     cells["reduce"][1] = edge
@@ -256,17 +203,10 @@ def test_edge_that_is_not_a_list_of_names(edge: object) -> None:
 def test_repeated_operations() -> None:
     cells = cells_of(FULL)
     cells["normal"][2] = ["none", "skip_connect", "skip_connect"]
-    with pytest.raises(MaskError, match=r"edge 2 of cell 'normal' repeats .*'skip_con"):
+    with pytest.raises(
+        MaskError, match=r"edge 2 .* of cell 'normal' repeats .*'skip_con"
+    ):
         SpaceMask.from_json(SPACE, as_json(cells))
-
-
-@pytest.mark.parametrize("ops", [("skip_connect",) * 2, DARTS_OPS[::-1]])
-def test_kept_is_canonical(ops: tuple[str, ...]) -> None:
-    try:
-        mask = SpaceMask(SPACE, ((ops,) * 14,) * 2)
-    except MaskError:
-        return
-    assert mask == SpaceMask.from_json(SPACE, mask.to_json())
 
 
 def test_other_space() -> None:
@@ -277,20 +217,16 @@ def test_other_space() -> None:
         SpaceMask.from_json(SPACE, small)
 
 
-@pytest.mark.parametrize("text", ["", "{", "not json", '{"space": "darts",}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["", '{"space": "darts",}', "[" * 100_000, "[" + "9" * 5000]
+)
 def test_not_json(text: str) -> None:
     with pytest.raises(MaskError, match="the mask is not JSON: "):
         SpaceMask.from_json(SPACE, text)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "[" + "9" * 5000 + "]"])
-def test_json_that_python_cannot_read(text: str) -> None:
-    with pytest.raises(MaskError, match="the mask is not JSON: "):
-        SpaceMask.from_json(SPACE, text)
-
-
 @pytest.mark.parametrize(
-    "data", [[], 3, None, {}, {"space": "darts", "cells": []}, {"mask": {}}, ["x" * 99]]
+    "data", [3, None, {"space": "darts", "cells": []}, {"mask": {}}, ["x" * 99]]
 )
 def test_json_of_another_kind(data: object) -> None:
     with pytest.raises(MaskError, match=r'a mask is \{"space": name, "cells"') as error:
@@ -298,7 +234,7 @@ def test_json_of_another_kind(data: object) -> None:
     assert len(str(error.value)) < 200
 
 
-@pytest.mark.parametrize("shape", [(8, 14), (14, 7), (14,), (14, 8, 1), ()])
+@pytest.mark.parametrize("shape", [(8, 14), (14, 8, 1), ()])
 def test_arrays_of_a_wrong_shape(shape: tuple[int, ...]) -> None:
     arrays = {"normal": np.ones((14, 8)), "reduce": np.ones(shape)}
     with pytest.raises(MaskError) as error:
@@ -307,28 +243,7 @@ def test_arrays_of_a_wrong_shape(shape: tuple[int, ...]) -> None:
     assert "[edges, operations] = (14, 8)" in str(error.value)
 
 
-def test_arrays_that_lack_a_cell() -> None:
-    with pytest.raises(MaskError, match=r"mask of cell 'reduce' has shape \(\)"):
-        SpaceMask.from_arrays(SPACE, {"normal": np.ones((14, 8))})
-
-
-def test_arrays_that_cut_an_edge() -> None:
-    arrays = {name: array.copy() for name, array in FULL.arrays().items()}
-    arrays["reduce"][5] = False
-    with pytest.raises(
-        MaskError, match="edge 5 .* of cell 'reduce' keeps no operation"
-    ):
-        SpaceMask.from_arrays(SPACE, arrays)
-
-
-def test_mask_with_a_byte_order_mark(tmp_path: Path) -> None:
-    text = "\ufeff" + FULL.to_json()
-    assert SpaceMask.from_json(SPACE, text) == FULL
-    (tmp_path / "mask.json").write_text(text, encoding="utf-8")
-    assert SpaceMask.load(SPACE, tmp_path / "mask.json") == FULL
-
-
-@pytest.mark.parametrize("value", [0.125, -1.0, 2.0, np.nan, np.inf, "yes"])
+@pytest.mark.parametrize("value", [0.125, -1.0, np.nan, "yes"])
 def test_arrays_that_hold_other_than_0_and_1(value: object) -> None:
     arrays = {
         name: array.astype(object if isinstance(value, str) else float)

@@ -135,23 +135,14 @@ def test_architectures_by_string_and_index(tmp_path: Path, form: str) -> None:
     for index in (-1, 3):
         with pytest.raises(ConfigError, match=f"no architecture {index}; .* 0 to 2"):
             bench.index_of(index)
-    with pytest.raises(ConfigError, match="no architecture '.other.'.*for instance"):
+    with pytest.raises(ConfigError, match="no architecture '.other.'.*such as '.none"):
         bench.query("|other|", "cifar10")
-
-
-def test_unknown_data_set_and_schedule_list_the_known_ones(
-    tmp_path: Path, form: str
-) -> None:
-    bench = make(tmp_path, form)
     with pytest.raises(ConfigError, match="'cifar11'; allowed: cifar10-valid, cifar10"):
         bench.query(0, "cifar11")
     with pytest.raises(ConfigError, match="schedule '12'; allowed: '200'"):
         bench.query(0, "cifar10", "12")
-
-
-def test_a_record_that_is_not_there(tmp_path: Path, form: str) -> None:
     with pytest.raises(DataError, match="no record of architecture 1"):
-        make(tmp_path, form).query(1, "cifar10")
+        bench.query(1, "cifar10")
 
 
 def test_values_that_were_not_measured(tmp_path: Path, form: str) -> None:
@@ -178,7 +169,6 @@ def test_values_that_were_not_measured(tmp_path: Path, form: str) -> None:
     ("change", "message"),
     [
         (lambda r: r.update(arch_str=ARCHS[0]), "different versions"),
-        (lambda r: r["all_results"].pop(("cifar10", 777)), "KeyError.*Download it"),
         (lambda r: r["all_results"]["cifar10", 777].pop("flop"), "KeyError: 'flop'"),
         (lambda r: r.update(dataset_seed=None), "TypeError"),
         (lambda r: r["dataset_seed"].update(cifar10=[]), "no trial"),
@@ -272,7 +262,4 @@ def test_other_data_sets_of_an_official_record(benches: list[NatsBench]) -> None
         assert mean.valid.accuracy == pytest.approx((67.72 + 68.18 + 66.46) / 3)
         assert mean.train_seconds == pytest.approx(200 * 24.924113591512043)
         assert mean.latency == pytest.approx(0.01613893773820665)
-        short = bench.query(11, "ImageNet16-120", "12")
-        assert list(short.trials) == [111]
-        assert short.mean.params_m == pytest.approx(0.809576)
     assert benches[0].query(0, "cifar10") == benches[1].query(0, "cifar10")
