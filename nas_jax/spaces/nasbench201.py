@@ -161,4 +161,5 @@ register_space(
     lambda: SpaceMask.full(nasbench201_space()),
     title="one cell, 6 edges of 5 operations each; 15,625 architectures",
     reference="Dong and Yang 2020, arXiv 2001.00326",
+    published=True,
 )

@@ -23,6 +23,7 @@ class RegisteredSpace:
     title: str
     reference: str
     chooses_nodes: bool
+    published: bool
 
 
 _SPACES: dict[str, RegisteredSpace] = {}
@@ -37,6 +38,7 @@ def register_space(
     title: str,
     reference: str = "",
     chooses_nodes: bool = False,
+    published: bool = False,
 ) -> None:
     """Makes a space a value of `--config.space.name`.
 
@@ -48,13 +50,17 @@ def register_space(
         reference: Who published it.
         chooses_nodes: Whether `mask` takes the number of computed nodes of a cell, the
             user's `space.num_nodes`.
+        published: Whether accuracies of all its architectures are published, which
+            scores can be compared with.
 
     Raises:
         MaskError: If the name is taken.
     """
     if name in _SPACES:
         raise MaskError(f"a space {name!r} is registered already; choose another name")
-    _SPACES[name] = RegisteredSpace(name, mask, title, reference, chooses_nodes)
+    _SPACES[name] = RegisteredSpace(
+        name, mask, title, reference, chooses_nodes, published
+    )
 
 
 def get_mask(name: str, num_nodes: int = USUAL_NODES) -> SpaceMask:

@@ -42,12 +42,17 @@ def test_plain_values_come_through(tmp_path: Path, protocol: int) -> None:
     content = OrderedDict(
         a=[1, 2.5, "text", None, True],
         b={("cifar10", 777): {"x@0": 1e-3}},
-        c=(2**70, {1, 2}),
+        c=(2**70,),
     )
     found = read_pickle(write(tmp_path / "a", content, protocol))
     assert found == content
     assert type(found) is OrderedDict
     assert found["a"][4] is True
+
+
+def test_sets_of_the_official_meta_file(tmp_path: Path) -> None:
+    content = {"evaluated": {1, 2}, "no": set()}
+    assert read_pickle(write(tmp_path / "a", content)) == content
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ _NUMBERS: tuple[tuple[str, int | None, int, str], ...] = (
     ("num", 100, 1, "Architectures to draw at random. Default: 100."),
     ("seed", None, 0, "Draws architectures, weights, batch. Default: the config's, 0."),
     ("channels", None, 1, "Channels of the first cells. Default: as published, 16."),
-    ("cells", None, 1, "Cells: nasbench201 5 in each of three stages, darts 8 in all."),
+    ("cells", None, 1, "Cells, of each stage if there are any. Default: as published."),
     ("batch_size", 64, 1, "Images in the batch. Default: 64."),
     ("chunk", 16, 1, "Architectures between two writes of the results. Default: 16."),
     ("width", 0, 0, "Architectures side by side on a device; 0 (default) chooses."),
@@ -66,11 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _define_flags(values: flags.FlagValues) -> None:
+    # Scores of it can be compared with accuracies.
+    usual = next(name for name, space in SPACES.items() if space.published)
     flags.DEFINE_enum(
         "space",
-        "nasbench201",
+        usual,
         list(SPACES),
-        "Search space. Default: nasbench201.",
+        f"Search space. Default: {usual}.",
         flag_values=values,
     )
     flags.DEFINE_list(
