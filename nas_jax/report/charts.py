@@ -81,10 +81,9 @@ def canvas(width: float, height: float, **settings: Any) -> Iterator[Figure]:
 
 
 def inline(figure: Figure, label: str, identifier: str, class_: str) -> Markup:
-    """A figure as inline SVG, to be called inside `canvas`.
+    """A figure as inline SVG, inside `canvas`; its ids start with `identifier`.
 
-    The label is its name for screen readers and its tooltip. Its ids start with
-    `identifier`, so that they collide with no other's.
+    The label is its name for screen readers and its tooltip.
     """
     stream = io.StringIO()
     FigureCanvasSVG(figure).print_svg(

@@ -82,7 +82,7 @@ def tick_texts(ticks: Sequence[float], unit: str = "") -> list[str]:
     for digits in range(1, 18):
         texts = [f"{tick:.{digits}g}" for tick in ticks]
         off = [abs(float(text) - at) for text, at in zip(texts, ticks, strict=True)]
-        if max(off) <= near:
+        if max(off, default=0.0) <= near:
             break
     return [_plain(text).replace("-", "−") + unit for text in texts]
 

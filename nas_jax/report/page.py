@@ -254,11 +254,7 @@ def _context(artefacts: Artefacts, space: SearchSpace | None) -> Context:
 
 
 def render(artefacts: Artefacts, space: SearchSpace | None = None) -> str:
-    """The page as one self-contained HTML text; the same artefacts, the same text.
-
-    Raises:
-      WorkdirError: the artefacts do not fit each other.
-    """
+    """The page as one self-contained HTML text; the same artefacts, the same text."""
     return _template().render(_context(artefacts, space)) + "\n"
 
 
@@ -281,14 +277,8 @@ def _template() -> jinja2.Template:
 def write_report(workdir: Path, space: SearchSpace | None = None) -> Path:
     """Writes `report.html` from the artefacts in a working directory.
 
-    A missing artefact leaves its section out with a sentence on how to make it.
-
-    Args:
-      workdir: the directory with the artefacts; nothing else is read.
-      space: the search space, if it is neither spelt out in prune.json nor registered.
-
-    Returns:
-      The path of the page.
+    A missing artefact leaves its section out with a sentence on how to make it. The
+    `space` is needed if it is neither spelt out in prune.json nor registered.
 
     Raises:
       WorkdirError: the directory does not exist, an artefact is malformed, or

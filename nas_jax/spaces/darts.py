@@ -25,12 +25,7 @@ def _cell(name: str, num_nodes: int, ops: tuple[str, ...]) -> CellSpec:
 
 
 def darts_space(num_nodes: int = 4, ops: tuple[str, ...] = DARTS_OPS) -> SearchSpace:
-    """A normal and a reduction cell with two inputs; 14 edges of 8 operations each.
-
-    Args:
-        num_nodes: Computed nodes of each cell (DARTS: 4). Tests use fewer.
-        ops: Candidate operations of every edge.
-    """
+    """A normal and a reduction cell with two inputs; 14 edges of 8 operations each."""
     name = "darts"
     if (num_nodes, ops) != (4, DARTS_OPS):
         name = f"darts[{num_nodes} nodes: {', '.join(ops)}]"

@@ -26,8 +26,7 @@ class CellGenotype:
     """The genes of one cell, as they are listed: equal where the lists are.
 
     Attributes:
-        genes: `(operation, source state)` pairs in the order of the nodes,
-            `edges_per_node` for each; in the order of the edges where that is None.
+        genes: `(operation, source state)` pairs in the order of `CellSpec.gene_nodes`.
         concat: States whose concatenation is the cell's output.
     """
 

@@ -100,8 +100,7 @@ class SpaceMask:
         """From the JSON that `to_json` writes, or from a `prune.json` that holds it.
 
         Raises:
-            MaskError: On broken JSON, another space, an unknown cell or operation,
-                a wrong number of edges, or an edge that is cut.
+            MaskError: On broken JSON, another space, or no mask of the space.
         """
         try:
             data = json.loads(text.removeprefix(BYTE_ORDER_MARK))

@@ -50,11 +50,7 @@ def genotype_of(operations: Sequence[str]) -> Genotype:
 
 
 def operations_of(genotype: Genotype) -> Operations:
-    """The operations of a genotype's edges; the inverse of `genotype_of`.
-
-    Raises:
-        GenotypeError: If it is of another space.
-    """
+    """The operations of a genotype's edges; the inverse of `genotype_of`."""
     if genotype.space != _SPACE:
         raise GenotypeError(
             f"a genotype of {genotype.space.name!r} is no architecture of "
@@ -67,9 +63,8 @@ def operations_of(genotype: Genotype) -> Operations:
 def official_order() -> tuple[Operations, ...]:
     """All architectures by their index in NAS-Bench-201 and NATS-Bench.
 
-    The official code (AutoDL-Projects, exps/NATS-Bench/tss-collect.py, `traverse_net`)
-    lists the product of the operations, the last edge fastest, and shuffles the list by
-    Python's generator with the seed 88.
+    The product of the operations, shuffled by Python's generator with the seed 88
+    (AutoDL-Projects, exps/NATS-Bench/tss-collect.py, `traverse_net`).
     """
     order = list(itertools.product(NASBENCH201_OPS, repeat=len(_EDGES)))
     random.Random(88).shuffle(order)

@@ -37,8 +37,7 @@ def architecture_genes(cell: CellSpec, text: str) -> tuple[Gene, ...]:
     """The genes of an architecture string; the inverse of `architecture_string`.
 
     Raises:
-        GenotypeError: On any text that `architecture_string` does not write. It names
-            the part and what is allowed there.
+        GenotypeError: On any text that `architecture_string` does not write.
     """
     groups = text.split("+")
     if len(groups) != cell.num_nodes:
@@ -95,8 +94,7 @@ def call_fields(text: str) -> dict[str, Any]:
     What stands before it is passed over: `NAME = `, or the rest of a line of a log.
 
     Raises:
-        GenotypeError: If there is no such call or more than one, if anything follows
-            it, or if it holds anything but literals.
+        GenotypeError: There is not one such call, with literals, at the end.
     """
     calls = [*_CALL.finditer(text)]
     if len(calls) > 1:
@@ -145,8 +143,7 @@ def cell_genes(cell: CellSpec, value: object) -> tuple[Gene, ...]:
     - `(operation, node, source state)`, two integers (FairDARTS' own cells).
 
     Raises:
-        GenotypeError: On anything else; names the gene, or the node that has too many
-            or too few.
+        GenotypeError: On anything else.
     """
     genes = value if _is_list(value) else [value]
     assert isinstance(genes, list | tuple)

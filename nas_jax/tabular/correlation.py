@@ -45,7 +45,6 @@ class Correlation:
     def lacks_interval(self) -> str:
         """Why there is no interval, in two words; empty where there is one.
 
-        `undefined`: `value` is NaN. `too few`: less than FEWEST rows are used.
         `no spread`: all bootstrap samples have the same correlation, as where the rows
         are ranked alike, so they do not tell how sure it is.
         """

@@ -57,10 +57,7 @@ def shapes_of_pruning(pruning: Pruning) -> dict[str, CellSpec]:
 def find_shapes(
     artefacts: Artefacts, space: SearchSpace | None = None
 ) -> dict[str, CellSpec]:
-    """The cells by name: from `space`, else from prune.json, else from the registry.
-
-    Empty when none of the three knows the space.
-    """
+    """The cells by name, from `space`, prune.json or the registry; else none."""
     if space is not None:
         return shapes_of_space(space)
     if artefacts.pruning is not None and artefacts.pruning.operations:
@@ -73,11 +70,7 @@ def find_shapes(
 
 
 def genes_of(cell: CellGenotype, shape: CellSpec) -> tuple[Gene, ...]:
-    """The cell's choices: one for every edge, in their order, or as many a node.
-
-    Raises:
-      WorkdirError: the genotype does not fit the cell.
-    """
+    """The cell's choices: one for every edge, in their order, or as many a node."""
     where = f"genotype.json: cell {shape.name!r}"
     states = shape.num_inputs + shape.num_nodes
     every = len(cell.edges) == len(shape.edges)
@@ -127,11 +120,7 @@ def check_alphas(search: SearchLog, shapes: dict[str, CellSpec]) -> None:
 def genotype_genes(
     chosen: ChosenCells, shapes: dict[str, CellSpec]
 ) -> dict[str, tuple[Gene, ...]]:
-    """The genes of every cell of a genotype, by cell.
-
-    Raises:
-      WorkdirError: the genotype names a cell that the space lacks, or does not fit.
-    """
+    """The genes of every cell; WorkdirError where the space lacks it or it differs."""
     unknown = [name for name in chosen.cells if name not in shapes]
     if unknown:
         raise WorkdirError(
