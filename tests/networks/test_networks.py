@@ -78,32 +78,33 @@ def named(shared_data: Path) -> dict[str, Any]:
     return found
 
 
-def counts(network: Architectures, genotype: Genotype) -> tuple[int, float]:
-    """Parameters of an architecture, and multiply-accumulates for a CIFAR image."""
+def parameters(network: Architectures, genotype: Genotype) -> int:
+    """Parameters of an architecture, for CIFAR images."""
     module = family_of(network.space).coded(network.space, Size(36, 20), 10)
     codes = {n: jnp.asarray(a[0]) for n, a in network.encode([genotype]).items()}
     specs = abstract_variables(module, CIFAR)["params"]
     live = network.live(specs, codes)
-    return int(count_parameters(live, specs) + network.unbuilt(codes)), 0.0
+    return int(count_parameters(live, specs) + network.unbuilt(codes))
 
 
 def test_published_parameters_of_darts(shared_data: Path) -> None:
     network = Architectures(SPACE, Size(36, 20), 10)
     for name, entry in named(shared_data).items():
-        assert counts(network, entry["genotype"])[0] == entry["params_c36_l20"], name
+        assert parameters(network, entry["genotype"]) == entry["params_c36_l20"], name
 
 
 @pytest.mark.slow
 def test_published_macs_of_darts(shared_data: Path) -> None:
     network = Architectures(SPACE, Size(36, 20), 10)
     images = jnp.zeros((1, 32, 32, 3))
-    shapes = jax.eval_shape(lambda k: network.init(k, (32, 32, 3)), jax.random.key(0))
+    module = family_of(SPACE).coded(SPACE, Size(36, 20), 10)
+    specs = abstract_variables(module, images)["params"]
 
     @jax.jit
     def macs(params: Any, codes: Any) -> jax.Array:
         return network.observe(params, codes, images, "running").macs
 
-    params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), specs)
     for entry in named(shared_data).values():
         codes = network.encode([entry["genotype"]])
         found = macs(params, {n: jnp.asarray(a[0]) for n, a in codes.items()})
