@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from nas_jax.errors import ConfigError
 from nas_jax.paths import local_path
@@ -23,6 +24,8 @@ PROVIDERS = ("nas_jax.contrib",)
 """Modules that register what the core does not know, in the registry's own time."""
 VARIABLE = "NAS_JAX_PLUGINS"
 """Names the plugins of this process and of those that it starts, as PATH does."""
+_LOADED: dict[str, str] = {}
+"""SHA-256 of the content of every plugin, by the name of its module."""
 
 
 def load_plugins(plugins: Iterable[str] = ()) -> None:
@@ -39,6 +42,15 @@ def load_plugins(plugins: Iterable[str] = ()) -> None:
         _load(plugin)
     if wanted:
         os.environ[VARIABLE] = os.pathsep.join(wanted)
+
+
+def code_digests(functions: Iterable[Any]) -> list[str]:
+    """SHA-256 of the plugins that some functions or classes were loaded from, sorted.
+
+    What a result was made from includes the user's own code that made it.
+    """
+    modules = {getattr(function, "__module__", "") for function in functions}
+    return sorted(_LOADED[name] for name in modules if name in _LOADED)
 
 
 def line_in(path: Path, error: BaseException) -> str:
@@ -72,10 +84,9 @@ def _load(plugin: str) -> None:
             "name of a module that is installed"
         )
     try:
-        if _is_file(plugin):
-            _load_file(path)
-        else:
-            importlib.import_module(plugin)
+        name = _load_file(path) if _is_file(plugin) else plugin
+        importlib.import_module(name)
+        _LOADED.setdefault(name, hashlib.sha256(path.read_bytes()).hexdigest())
     # A plugin is a program of the user's: anything may go wrong in it.
     except (Exception, SystemExit) as error:
         raise ConfigError(
@@ -94,12 +105,13 @@ def _path_of(plugin: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def _load_file(path: Path) -> None:
+def _load_file(path: Path) -> str:
+    """Imports a file; returns the name of its module."""
     # The same name in every process, and another one for another file.
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     name = f"nas_jax_plugin_{path.stem}_{digest}"
     if name in sys.modules:
-        return
+        return name
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError("its name does not end in .py")
@@ -111,3 +123,4 @@ def _load_file(path: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+    return name

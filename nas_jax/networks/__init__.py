@@ -25,6 +25,7 @@ from nas_jax.networks.family import (
     Size,
     check_size,
     family_of,
+    functions_of,
     register_family,
 )
 from nas_jax.networks.layers import Layers, Norm
@@ -82,6 +83,7 @@ __all__ = [
     "check_size",
     "family_of",
     "from_edges",
+    "functions_of",
     "get_op",
     "init_alphas",
     "init_variables",

@@ -132,6 +132,14 @@ def family_of(space: SearchSpace) -> NetworkFamily:
     return family
 
 
+def functions_of(space: SearchSpace) -> list[Callable[..., Any]]:
+    """The functions that compute the networks of a space: whose code they are."""
+    family = family_of(space)
+    ops = [OPS[op] for cell in space.cells for op in cell.ops]
+    forms = [form.compute for op in ops for form in (op.plain, op.form(2))]
+    return [family.supernet, family.network, family.coded, *forms]
+
+
 def check_size(
     space: SearchSpace, height: int, width: int, cells: int, field: str
 ) -> None:

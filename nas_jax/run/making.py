@@ -14,8 +14,13 @@ import jax
 
 from nas_jax.errors import WorkdirError
 from nas_jax.identity import MadeFrom, json_digest
+from nas_jax.networks import functions_of
+from nas_jax.oneshot import ALGORITHMS
+from nas_jax.plugins import code_digests
+from nas_jax.pruning import STRATEGIES
 from nas_jax.run.experiment import Experiment, Inputs
 from nas_jax.run.images import AUGMENTATION
+from nas_jax.run.strategy import get_strategy
 from nas_jax.spaces import Genotype, SpaceMask
 
 BUDGET_FIELDS = (
@@ -35,9 +40,15 @@ def pruning(experiment: Experiment, inputs: Inputs) -> MadeFrom:
     config = experiment.config
     search = dataclasses.asdict(config.search)
     bytes_of = {name: search[name] for name in BUDGET_FIELDS if config.prune.budget}
+    code: list[Any] = [STRATEGIES[config.prune.strategy].make]
+    if config.prune.budget:
+        code.append(ALGORITHMS[config.search.algorithm].make)
+    strategy = get_strategy(config.prune, experiment.space)
+    code += [ranker.scored_by.score for ranker in strategy.rankers]
     return _made(
         experiment,
         {"prune": dataclasses.asdict(config.prune), "search": bytes_of},
+        code,
         mask=mask_digest(experiment.start),
     )
 
@@ -48,6 +59,7 @@ def searching(experiment: Experiment, inputs: Inputs) -> MadeFrom:
     return _made(
         experiment,
         {"data": _augmentation(experiment), "search": search},
+        [ALGORITHMS[experiment.config.search.algorithm].make],
         mask=mask_digest(searched_mask(experiment, inputs)),
     )
 
@@ -67,6 +79,7 @@ def retraining(experiment: Experiment, inputs: Inputs) -> MadeFrom | None:
     return _made(
         experiment,
         {"data": _augmentation(experiment), "retrain": retrain},
+        [],
         genotype=str(genotype.canonical()),
     )
 
@@ -117,7 +130,10 @@ def mask_digest(mask: SpaceMask) -> str:
     return json_digest(mask.to_dict())
 
 
-def _made(experiment: Experiment, config: dict[str, Any], **content: str) -> MadeFrom:
+def _made(
+    experiment: Experiment, config: dict[str, Any], code: list[Any], **content: str
+) -> MadeFrom:
+    code = [*code, *functions_of(experiment.space)]
     return MadeFrom(
         {
             "seed": experiment.config.seed,
@@ -125,6 +141,8 @@ def _made(experiment: Experiment, config: dict[str, Any], **content: str) -> Mad
             # Draws of 64-bit numbers are others, and so is all that follows.
             "JAX_ENABLE_X64": bool(jax.config.values["jax_enable_x64"]),
             **content,
+            # A plugin that changed computes something else under the same names.
+            "plugins": code_digests(code),
             "config": config,
         }
     )

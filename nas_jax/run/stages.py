@@ -12,7 +12,7 @@ from typing import Any
 from nas_jax import artefacts
 from nas_jax.artefacts import Artefact
 from nas_jax.checkpoint import Checkpoints
-from nas_jax.errors import WorkdirError
+from nas_jax.errors import ConfigError, WorkdirError
 from nas_jax.identity import MadeFrom
 from nas_jax.run import making, memory, prune, retrain, search, summary
 from nas_jax.run.experiment import Experiment, Inputs
@@ -116,13 +116,13 @@ def register_stage(stage: Stage, after: str = "retrain") -> None:
     """Adds a stage behind another one; a config file may call it.
 
     Raises:
-        ValueError: There is a stage of its name, or none to put it behind.
+        ConfigError: There is a stage of its name, or none to put it behind.
     """
     names = [row.name for row in STAGES]
     if stage.name in names or after not in names:
-        raise ValueError(
+        raise ConfigError(
             f"cannot add stage {stage.name!r} after {after!r}: there are "
-            f"{', '.join(names)}, each name once"
+            f"{', '.join(names)}, each name once; choose another name or place"
         )
     STAGES.insert(names.index(after) + 1, stage)
 

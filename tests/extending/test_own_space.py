@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import html
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,31 @@ def test_single_commands_and_run_leave_the_same(said: tuple[Path, str]) -> None:
         stages, run = (read(folder / w / name) for w in ("stages", "run"))
         for field in fields:
             assert stages[field] == run[field], (name, field)
+
+
+def test_a_plugin_that_changed_is_another_making(
+    tiny: list[str],
+    said: tuple[Path, str],
+    tmp_path: Path,
+) -> None:
+    """The operation has the same name, and may compute something else."""
+    folder, _ = said
+    made = read(folder / "run" / "genotype.json")["made_from"]["from"]
+    digest = hashlib.sha256(OWN.read_bytes()).hexdigest()
+    assert made["plugins"] == [digest]
+    again = tmp_path / OWN.name
+    again.write_text(OWN.read_text() + "# Another version.\n")
+    before = {p: p.stat().st_mtime_ns for p in (folder / "run").rglob("*")}
+    command = [sys.executable, "-m", "nas_jax.cli.main", "retrain"]
+    workdir = f"--workdir={folder / 'run'}"
+    result = subprocess.run(
+        [*command, f"--plugin={again}", *tiny, f"--config.space.name={NAME}", workdir],
+        cwd=OWN.parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2 and "plugins" in result.stderr
+    assert {p: p.stat().st_mtime_ns for p in (folder / "run").rglob("*")} == before
 
 
 def test_memory_and_score_know_it(said: tuple[Path, str]) -> None:

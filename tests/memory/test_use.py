@@ -30,9 +30,9 @@ def test_a_donated_argument_is_counted_once() -> None:
     assert kept.peak_bytes - memory.peak_bytes == 4000
 
 
-def test_temporaries_are_what_is_kept_inside() -> None:
+@pytest.mark.parametrize("size", [64, 128])
+def test_temporaries_grow_with_what_is_kept_inside(size: int) -> None:
     # The product of two matrix products has to be held: at least one matrix.
-    size = 64
     x = jnp.ones((size, size))
     compiled = jax.jit(lambda x: jnp.sum((x @ x) @ (x.T @ x))).lower(x).compile()
     memory = MemoryUse.of(compiled)
@@ -45,6 +45,16 @@ def test_temporaries_are_what_is_kept_inside() -> None:
     )
 
 
+def test_the_peak_is_what_the_compiler_says_that_it_allocates() -> None:
+    x = jnp.ones((64, 64))
+    compiled = jax.jit(lambda x: (x @ x.T, jnp.sin(x)), donate_argnums=0).lower(x)
+    analysis = compiled.compile().memory_analysis()
+    if not hasattr(analysis, "total_allocation_bytes"):
+        pytest.skip("this jaxlib does not say")
+    memory = MemoryUse.of(compiled.compile())
+    assert memory.peak_bytes == analysis.total_allocation_bytes
+
+
 @pytest.mark.parametrize(
     ("size", "expected"), [("21.88G", 21.88 * 2**30), ("512.0M", 2**29), ("77", 77)]
 )
@@ -54,4 +64,7 @@ def test_bytes_of_a_refused_program(size: str, expected: float) -> None:
         f"HLO temporaries ({size}) exceeds available HBM (15.75G)."
     )
     assert refused_bytes(message) == round(expected)
+
+
+def test_another_error_is_no_refusal() -> None:
     assert refused_bytes("INTERNAL: something (15.75G) broke") is None

@@ -52,9 +52,9 @@ def logits(params: Any, images: Any, *, norm: str) -> Any:
 
 
 def numpy_observe(
-    params: dict[str, np.ndarray], images: np.ndarray
+    params: dict[str, np.ndarray], images: np.ndarray, gates: Any = (1.0, 1.0)
 ) -> dict[str, np.ndarray]:
-    """The same network in NumPy."""
+    """The same network in NumPy; gates are `[B, channels]`."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     height, width = images.shape[1:3]
     conv = sum(
@@ -62,12 +62,14 @@ def numpy_observe(
         for i in range(3)
         for j in range(3)
     )
+    if np.ndim(gates[0]):
+        conv = conv * gates[0][:, None, None, :]
     variance = conv.var(axis=(0, 1, 2))
     hidden = (conv - conv.mean(axis=(0, 1, 2))) / np.sqrt(variance + EPSILON)
     hidden = hidden * params["scale"] + params["shift"]
     feature_map = np.maximum(hidden, 0)
     features = feature_map.mean(axis=(1, 2))
-    logits = features @ params["out"] + params["bias"]
+    logits = (features @ params["out"] + params["bias"]) * gates[1]
     return {
         "logits": logits,
         "features": features,
@@ -76,12 +78,33 @@ def numpy_observe(
     }
 
 
+def numpy_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean cross-entropy."""
+    log_z = np.log(np.exp(logits).sum(axis=1))
+    return float(np.mean(log_z - logits[np.arange(len(labels)), labels]))
+
+
+def slope(function: Any, at: np.ndarray, step: float = 1e-6) -> np.ndarray:
+    """Derivative of a function by every element of an array: `[*result, *at]`."""
+    columns = []
+    for index in np.ndindex(at.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = at.copy()
+            moved[index] += sign * step
+            ends.append(np.asarray(function(moved)))
+        columns.append((ends[0] - ends[1]) / (2 * step))
+    return np.stack(columns, axis=-1).reshape(*columns[0].shape, *at.shape)
+
+
 class TinyNetwork:
     """Everything about the network that a test needs."""
 
     logits = staticmethod(logits)
     observe = staticmethod(observe)
     numpy_observe = staticmethod(numpy_observe)
+    numpy_loss = staticmethod(numpy_loss)
+    slope = staticmethod(slope)
 
     @staticmethod
     def numpy(tree: Any) -> Any:

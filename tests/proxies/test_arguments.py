@@ -13,11 +13,13 @@ from nas_jax.errors import ConfigError, DataError
 from nas_jax.proxies import (
     Batch,
     ScoredNetwork,
+    cross_entropy,
     get_proxy,
     hamming_kernel,
     list_proxies,
     rank_sum,
 )
+from nas_jax.proxies.jacobian import per_class_score
 
 KEY = jax.random.key(0)
 LABELLED = [name for name in list_proxies() if get_proxy(name).needs_labels]
@@ -38,6 +40,14 @@ def test_labels_that_are_no_classes(name: str, tiny: Any) -> None:
         with pytest.raises(DataError, match=said):
             batch = Batch(images, jnp.asarray(labels))
             jax.eval_shape(lambda b=batch: get_proxy(name).score(network, b, KEY))
+
+
+def test_labels_of_formulas() -> None:
+    for labels, said in WRONG:
+        with pytest.raises(DataError, match=said):
+            cross_entropy(jnp.zeros((6, 3)), jnp.asarray(labels))
+        with pytest.raises(DataError, match=said):
+            per_class_score(jnp.ones((6, 6)), jnp.asarray(labels), 3)
 
 
 @pytest.mark.parametrize(

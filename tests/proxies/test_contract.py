@@ -37,6 +37,10 @@ def trace(name: str, network: ScoredNetwork, batch: Batch) -> Any:
     return jax.eval_shape(lambda: get_proxy(name).score(network, batch, KEY))
 
 
+def tolerance(name: str, least: float) -> float:
+    return max(least, LOOSE.get(name, 0.0))
+
+
 @pytest.fixture(scope="module")
 def batch(tiny: Any) -> Batch:
     whole: Batch = tiny.batch()
@@ -70,6 +74,17 @@ def test_it_says_what_it_is(name: str) -> None:
     assert (proxy.input_kind == "none") == (not proxy.intermediate)
 
 
+def test_lower_is_better_where_the_source_says_so() -> None:
+    lower = {n for n in list_proxies() if not get_proxy(n).higher_is_better}
+    assert lower == {"nngp_lga", "ntk_cond", "plain"}
+
+
+def test_every_kernel_between_images_is_told() -> None:
+    kernels = {"jacov", "epe_nas", "nwot", "ntk_cond", "ntk_eigen"}
+    kernels |= {name for name in list_proxies() if name.startswith("nngp_")}
+    assert {n for n in list_proxies() if get_proxy(n).compares_images} == kernels
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -95,6 +110,24 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     assert "'snap'" in str(error.value)
     assert list_proxies() == sorted(list_proxies())
     assert all(name in str(error.value) for name in list_proxies())
+
+
+@pytest.mark.parametrize("name", list_proxies())
+def test_on_a_hand_written_model(
+    name: str, tiny: Any, plain_params: Any, batch: Batch
+) -> None:
+    jitted = compiled(name, tiny)
+    first = jitted(plain_params, batch, KEY)
+    assert first.shape == () and first.dtype == jnp.float32
+    assert np.isfinite(first) and first != 0
+    programs = jitted._cache_size()
+    # The compiled program is a function of its arguments, not of the first ones.
+    params = jax.tree.map(lambda x: 2 * x + 1, plain_params)
+    other = Batch(batch.images[::-1] + 0.1, batch.labels[::-1])
+    eager = get_proxy(name).score(tiny.network(params), other, KEY)
+    rtol = tolerance(name, 1e-4)
+    np.testing.assert_allclose(jitted(params, other, KEY), eager, rtol=rtol)
+    assert jitted._cache_size() == programs
 
 
 @pytest.mark.parametrize("name", list_proxies())
@@ -124,45 +157,58 @@ def test_what_is_declared_matters_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", list_proxies())
-def test_on_a_hand_written_model(
+def test_refuses_a_network_that_cannot_tell(
     name: str, tiny: Any, plain_params: Any, batch: Batch
 ) -> None:
-    score = compiled(name, tiny)
-    first = score(plain_params, batch, KEY)
-    assert first.shape == () and first.dtype == jnp.float32
-    assert np.isfinite(first) and first != 0
-    # The compiled program is a function of its arguments, not of the first ones.
-    params = jax.tree.map(lambda x: 2 * x + 1, plain_params)
-    other = Batch(batch.images[::-1] + 0.1, batch.labels[::-1])
-    eager = get_proxy(name).score(tiny.network(params), other, KEY)
-    rtol = max(1e-4, LOOSE.get(name, 0.0))
-    np.testing.assert_allclose(score(params, other, KEY), eager, rtol=rtol)
-    # Side by side it is the same.
-    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), plain_params, params)
-    vmapped = jax.vmap(score, in_axes=(0, None, None))(both, other, KEY)
-    looped = [score(plain_params, other, KEY), eager]
-    np.testing.assert_allclose(vmapped, looped, rtol=rtol)
+    proxy = get_proxy(name)
+    network = tiny.network(plain_params)
+    for field in proxy.needs:
+
+        def silent(*args: Any, field: str = field, **kw: Any) -> Observed:
+            return tiny.observe(*args, **kw)._replace(**{field: None})
+
+        changes: dict[str, Any] = {"observe": silent}
+        if field in ("macs", "operations"):
+            changes = {field: None}
+        with pytest.raises(ConfigError, match=f"{name} needs '{field}'") as error:
+            trace(name, dataclasses.replace(network, **changes), batch)
+        others = str(error.value).split("does without: ")[1].split(", ")
+        assert others == [n for n in list_proxies() if field not in get_proxy(n).needs]
+    blind = dataclasses.replace(network, observe=None, macs=None, operations=None)
+    if proxy.needs:
+        with pytest.raises(ConfigError, match=f"{name} needs '{proxy.needs[0]}'"):
+            trace(name, blind, batch)
+    else:
+        assert trace(name, blind, batch).shape == ()
 
 
 @pytest.mark.parametrize("name", list_proxies())
-def test_needs_what_is_declared_and_no_more(
+def test_needs_no_more_than_declared(
     name: str, tiny: Any, plain_params: Any, batch: Batch
 ) -> None:
-    proxy, network = get_proxy(name), tiny.network(plain_params)
+    proxy = get_proxy(name)
 
-    def telling(fields: Any) -> ScoredNetwork:
-        def told(*args: Any, **kw: Any) -> Observed:
-            seen = tiny.observe(*args, **kw)._asdict()
-            return Observed(**{f: v for f, v in seen.items() if f in fields})
+    def told(*args: Any, **kw: Any) -> Observed:
+        seen = tiny.observe(*args, **kw)._asdict()
+        return Observed(**{f: v for f, v in seen.items() if f in proxy.needs})
 
-        kept = {f: getattr(network, f) for f in ("macs", "operations") if f in fields}
-        silent = {"observe": told, "macs": None, "operations": None}
-        return dataclasses.replace(network, **silent | kept)
+    network = tiny.network(plain_params)
+    least = dataclasses.replace(
+        network,
+        observe=told,
+        macs=network.macs if "macs" in proxy.needs else None,
+        operations=network.operations if "operations" in proxy.needs else None,
+    )
+    assert trace(name, least, batch).shape == ()
 
-    assert trace(name, telling(proxy.needs), batch).shape == ()
-    for field in proxy.needs:
-        rest = telling({*proxy.needs} - {field})
-        with pytest.raises(ConfigError, match=f"{name} needs '{field}'") as error:
-            trace(name, rest, batch)
-        others = str(error.value).split("does without: ")[1].split(", ")
-        assert others == [n for n in list_proxies() if field not in get_proxy(n).needs]
+
+@pytest.mark.parametrize("name", list_proxies())
+def test_vmapped_over_weights_equals_looped(name: str, tiny: Any, batch: Batch) -> None:
+    each = [tiny.params(seed) for seed in (1, 2, 3)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    score = compiled(name, tiny)
+    vmapped = jax.vmap(score, in_axes=(0, None, None))(stacked, batch, KEY)
+    looped = [score(params, batch, KEY) for params in each]
+    np.testing.assert_allclose(vmapped, looped, rtol=tolerance(name, 1e-4))
+    if name not in ("flops", "linear_regions", "params", "sep_convs", "zen"):
+        assert len(np.unique(vmapped)) == 3

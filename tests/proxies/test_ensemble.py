@@ -41,6 +41,11 @@ def test_majority_vote_by_hand() -> None:
     np.testing.assert_array_equal(majority_vote(SCORES), [1, 3, 2, 0])
 
 
+def test_two_voters_may_tie() -> None:
+    scores = {"synflow": [1.0, 2.0, 3.0], "snip": [2.0, 1.0, 3.0]}
+    np.testing.assert_array_equal(majority_vote(scores), [0.5, 0.5, 2])
+
+
 @pytest.mark.parametrize("combine", ALL)
 def test_a_failed_score_ranks_nothing(combine: Any) -> None:
     failed = {name: [*scores, 4.0] for name, scores in SCORES.items()}
@@ -50,6 +55,16 @@ def test_a_failed_score_ranks_nothing(combine: Any) -> None:
         assert np.isnan(combined[4])
         np.testing.assert_allclose(combined[:4], combine(SCORES))
     assert np.isnan(combine({"snip": [np.nan, np.nan]})).all()
+
+
+@pytest.mark.parametrize("combine", ALL)
+def test_one_proxy_keeps_its_order(combine: Any) -> None:
+    values = np.random.default_rng(0).normal(size=20)
+    order = np.argsort(values)
+    np.testing.assert_array_equal(np.argsort(combine({"snip": values})), order)
+    np.testing.assert_array_equal(
+        np.argsort(combine({"ntk_cond": values})), order[::-1]
+    )
 
 
 @pytest.mark.parametrize("combine", ALL)

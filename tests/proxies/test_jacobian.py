@@ -1,4 +1,4 @@
-"""What jacov and epe_nas do beyond the reference values: classes, and no gradient."""
+"""jacov and epe_nas against NumPy: Jacobians by finite differences, then loops."""
 
 from __future__ import annotations
 
@@ -10,9 +10,44 @@ import numpy as np
 import pytest
 
 from nas_jax.proxies import Batch, ScoredNetwork, epe_nas, jacov
-from nas_jax.proxies.jacobian import per_class_score
+from nas_jax.proxies.jacobian import input_gradient, per_class_score
 
 KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def case(tiny: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """The network and batch, the Jacobian rows `[B, pixels]`, the labels."""
+    params, batch = tiny.params(4), tiny.batch(5)
+    images, labels = tiny.numpy(tuple(batch))
+    weights = tiny.numpy(params)
+    rows = tiny.slope(
+        lambda x: tiny.numpy_observe(weights, x)["logits"].sum(), images
+    ).reshape(len(images), -1)
+    return (tiny.network(params), batch), rows, labels
+
+
+def test_input_gradient(case: Any) -> None:
+    scored, rows, _ = case
+    np.testing.assert_allclose(
+        input_gradient(*scored), rows, atol=1e-5 * np.abs(rows).max()
+    )
+
+
+def test_jacov(case: Any) -> None:
+    scored, rows, _ = case
+    eigenvalues = np.linalg.eigvalsh(np.corrcoef(rows))
+    assert eigenvalues.min() > 1e-3
+    expected = -np.sum(np.log(eigenvalues + 1e-5) + 1 / (eigenvalues + 1e-5))
+    assert jacov(*scored, KEY) == pytest.approx(expected, rel=1e-3)
+
+
+def test_two_equal_images_cost_a_hundred_thousand(tiny: Any) -> None:
+    # Their Jacobians are equal, so an eigenvalue is 0: -log 1e-5 - 1 / 1e-5 and little.
+    images = tiny.batch(5).images.at[1].set(tiny.batch(5).images[0])
+    batch = Batch(images, tiny.batch().labels)
+    score = jacov(tiny.network(tiny.params(4)), batch, KEY)
+    assert score == pytest.approx(-1e5, rel=1e-3)
 
 
 def epe_by_loops(rows: np.ndarray, labels: np.ndarray, classes: int) -> float:
@@ -29,6 +64,14 @@ def epe_by_loops(rows: np.ndarray, labels: np.ndarray, classes: int) -> float:
         return sum(abs(s) for s in scores.values())
     gaps = [abs(a - b) for a in scores.values() for b in scores.values()]
     return sum(gaps) / len(scores)
+
+
+def test_epe_nas(case: Any) -> None:
+    scored, rows, labels = case
+    # Class 2 has one image.
+    assert np.bincount(labels).tolist() == [3, 2, 1]
+    expected = epe_by_loops(rows, labels, 3)
+    assert epe_nas(*scored, KEY) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("classes", [100, 101])

@@ -119,15 +119,22 @@ def deep(params: Any, images: Any, *, norm: str) -> Any:
 
 def test_synflow_that_overflows_says_so_and_float64_holds_it() -> None:
     # Twenty 1x1 layers of weight 100: R = 1e40, and each layer's share is R.
-    batch = Batch(jnp.full((1, 1, 1, 1), 5.0), jnp.zeros(1, int))
+    batch = Batch(jnp.ones((1, 1, 1, 1)), jnp.zeros(1, int))
     weights = [jnp.full((1, 1), -100.0, jnp.float32)] * 20
-    (reason,) = failures(synflow(ScoredNetwork.plain(deep, weights), batch, KEY))
+    single = synflow(ScoredNetwork.plain(deep, weights), batch, KEY)
+    (reason,) = failures(single)
     assert reason is not None and reason.startswith("infinite")
     with jax.enable_x64(True):
         double = synflow(ScoredNetwork.plain(deep, weights), batch, KEY)
         assert double.dtype == jnp.float64
         assert double == pytest.approx(20 * 1e40)
+
+
+def test_logsynflow_by_hand() -> None:
     # |W| = 2 and 3 on a one: R = 6, dR/dW = 3 and 2.
-    network = ScoredNetwork.plain(deep, [jnp.array([[-2.0]]), jnp.array([[3.0]])])
+    weights = [jnp.array([[-2.0]]), jnp.array([[3.0]])]
+    batch = Batch(jnp.full((1, 1, 1, 1), 5.0), jnp.zeros(1, int))
     expected = 2 * np.log(4) + 3 * np.log(3)
-    assert logsynflow(network, batch, KEY) == pytest.approx(expected)
+    assert logsynflow(ScoredNetwork.plain(deep, weights), batch, KEY) == pytest.approx(
+        expected
+    )

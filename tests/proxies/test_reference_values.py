@@ -36,12 +36,16 @@ def observe(p: Any, images: Any, *, norm: str, gates: Any = None) -> Observed:
     third = (pooled @ p["l1"]["kernel"] + p["l1"]["bias"]) * three
     logits = (jax.nn.relu(third) @ p["l2"]["kernel"] + p["l2"]["bias"]) * four
     live = jnp.ones(1)
-    fan_ins = [p[name]["kernel"][..., 0].size for name in ("c1", "c2", "l1", "l2")]
+    fan_ins = [kernel_of(p, name)[..., 0].size for name in ("c1", "c2", "l1", "l2")]
     return Observed(
         logits=logits,
         relu_inputs=[(y[None], live) for y in (first, x, third)],
         channels=[Gate(g, n, live) for g, n in zip(gates, fan_ins, strict=True)],
     )
+
+
+def kernel_of(p: Any, name: str) -> Any:
+    return p[name]["kernel"]
 
 
 def conv(x: Any, kernel: Any, stride: int) -> Any:

@@ -29,6 +29,16 @@ def test_count_regions_by_hand() -> None:
     assert count_regions([(first, jnp.ones(1)), (stack, jnp.ones(2))]) == 4
 
 
+def test_count_regions_against_a_set() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 60, 2)), rng.normal(size=(1, 60, 1, 2))
+    codes = np.concatenate([first[0], first[1], second[0].reshape(60, 2)], axis=1) > 0
+    pairs = [(jnp.asarray(x), jnp.ones(len(x))) for x in (first, second)]
+    distinct = len({tuple(code) for code in codes})
+    assert 20 < distinct < 60
+    assert count_regions(pairs) == distinct
+
+
 def test_random_crops_are_parts_of_the_images() -> None:
     images = np.random.default_rng(0).normal(size=(3, 5, 6, 2)).astype(np.float32)
     crops = np.asarray(random_crops(KEY, jnp.asarray(images), 200, 3))
@@ -71,16 +81,20 @@ def test_what_the_network_is_fed(source: Any) -> None:
     assert not np.array_equal(fed[0], fed[1])
 
 
-def test_what_cannot_be_counted(tiny: Any) -> None:
-    network, proxy = tiny.network(tiny.params(0)), linear_regions_proxy("mine")
-    small = Batch(jnp.ones((2, 3, 8, 1)), jnp.zeros(2, int))
+def test_images_that_are_too_small(tiny: Any) -> None:
+    batch = Batch(jnp.ones((2, 3, 8, 1)), jnp.zeros(2, int))
+    proxy = linear_regions_proxy("mine")
     with pytest.raises(ConfigError, match="cannot cut 4x4 out of images of 3x8"):
-        proxy.score(network, small, KEY)
-    blind = dataclasses.replace(
-        network, observe=lambda p, x, norm: Observed(relu_inputs=[])
+        proxy.score(tiny.network(tiny.params(0)), batch, KEY)
+
+
+def test_a_network_without_relus(tiny: Any) -> None:
+    network = dataclasses.replace(
+        tiny.network(tiny.params(0)),
+        observe=lambda p, x, norm: Observed(relu_inputs=[]),
     )
     with pytest.raises(ConfigError, match="mine counts the regions that ReLUs cut"):
-        proxy.score(blind, tiny.batch(), KEY)
+        linear_regions_proxy("mine").score(network, tiny.batch(), KEY)
 
 
 @pytest.mark.parametrize("batches", [1, 2])

@@ -47,15 +47,21 @@ def conv(x: Any, w: Any, **kw: Any) -> Any:
     [
         ({"window_strides": (1, 1)}, (3, 3, 4, 6), 8 * 8 * 6 * 9 * 4),
         ({"window_strides": (2, 2)}, (3, 3, 4, 6), 4 * 4 * 6 * 9 * 4),
-        # Grouped and dilated ones: the weights that one output reads.
+        # Grouped, depthwise and dilated ones: the weights that one output reads.
         (
-            {
-                "window_strides": (1, 1),
-                "feature_group_count": 2,
-                "rhs_dilation": (2, 2),
-            },
+            {"window_strides": (1, 1), "feature_group_count": 2},
             (3, 3, 2, 6),
             8 * 8 * 6 * 9 * 2,
+        ),
+        (
+            {"window_strides": (1, 1), "feature_group_count": 4},
+            (5, 5, 1, 4),
+            8 * 8 * 4 * 25,
+        ),
+        (
+            {"window_strides": (1, 1), "rhs_dilation": (2, 2)},
+            (3, 3, 4, 6),
+            8 * 8 * 6 * 9 * 4,
         ),
     ],
 )
@@ -63,6 +69,12 @@ def test_convolutions(options: Any, kernel: Any, macs: int) -> None:
     image = jax.ShapeDtypeStruct((1, 8, 8, 4), jnp.float32)
     weights = jax.ShapeDtypeStruct(kernel, jnp.float32)
     assert count_macs(lambda x, w: conv(x, w, **options), image, weights) == macs
+
+
+def test_batched_products() -> None:
+    left = jax.ShapeDtypeStruct((2, 3, 4, 5), jnp.float32)
+    right = jax.ShapeDtypeStruct((2, 3, 5, 6), jnp.float32)
+    assert count_macs(jnp.matmul, left, right) == 2 * 3 * 4 * 6 * 5
 
 
 @jax.custom_vjp
@@ -83,7 +95,6 @@ own_derivative.defvjp(
         (lambda x, w: jax.checkpoint(jnp.dot)(x, w), 1),
         (own_derivative, 1),
         (lambda x, w: jax.vmap(jnp.dot, (0, None))(x, w), 1),
-        (lambda x, w: jnp.matmul(jnp.stack([x, x]), jnp.stack([w, w])), 2),
         # Nested loops: 3 * (1 + 4).
         (
             lambda x, w: lax.fori_loop(

@@ -18,7 +18,7 @@ from nas_jax.networks import (
     init_variables,
     to_edges,
 )
-from nas_jax.proxies import Batch, get_proxy
+from nas_jax.proxies import Batch, get_proxy, list_proxies
 from nas_jax.pruning import leave_one_out
 from nas_jax.scoring import scored_network
 from nas_jax.spaces import SpaceMask, darts_space
@@ -32,15 +32,24 @@ KEY = jax.random.key(3)
 FAST = {"xla_backend_optimization_level": 0}
 # What the mean over the batch of a supernet's logits, which is constant, takes away.
 FAIL = ("epe_nas", "jacov", "ntk_cond")
-# One of each way to look into a network, by the program that they share.
-PROGRAMS = [
-    ("params", "flops", "sep_convs", "l2_norm", "nwot", "nngp_eigen"),
-    ("linear_regions", "zen"),
-    ("synflow", "logsynflow"),
-    ("grad_norm", "snip"),
-    ("fisher",),
-    pytest.param(("grasp", "ntk_eigen", "zico"), marks=pytest.mark.slow),
-]
+SLOW = ("grasp", "ntk_eigen", "zico")
+
+
+def programs() -> list[Any]:
+    """The proxies that are scores here, by the intermediate that they share."""
+    groups: dict[str, list[str]] = {}
+    for name in list_proxies():
+        if name not in FAIL:
+            kind = name if name in SLOW else get_proxy(name).intermediate
+            groups.setdefault(kind, []).append(name)
+    return [
+        pytest.param(
+            names,
+            id="-".join(names),
+            marks=[pytest.mark.slow] if names[0] in SLOW else [],
+        )
+        for names in groups.values()
+    ]
 
 
 def abstract_params(mask: SpaceMask) -> Any:
@@ -73,8 +82,8 @@ def of_candidates(names: Any, params: Any, batch: Batch) -> np.ndarray:
     return np.asarray(jax.jit(each, compiler_options=FAST)(live))
 
 
-@pytest.mark.parametrize("names", PROGRAMS)
-def test_dead_equals_not_built(names: Any, params: Any, batch: Batch) -> None:
+@pytest.mark.parametrize("names", programs())
+def test_dead_equals_not_built(names: list[str], params: Any, batch: Batch) -> None:
     whole, dead = of_candidates(names, params, batch)
     fewer = from_edges(
         Supernet(SMALL, 2, 1, 3),
@@ -90,7 +99,7 @@ def test_dead_equals_not_built(names: Any, params: Any, batch: Batch) -> None:
     weights = 2 * (3 * 3 * 4 + 4 * 4)
     lost = {"params": weights, "flops": weights * 4 * 4, "sep_convs": 1}
     for i, name in enumerate(names):
-        rtol = 1e-3 if "grasp" in names else 1e-4
+        rtol = 1e-3 if name in SLOW else 1e-4
         if name != "zen":  # draws a weight for each that there is
             np.testing.assert_allclose(dead[i], built[i], rtol=rtol, err_msg=name)
         if name != "linear_regions":  # a small whole number

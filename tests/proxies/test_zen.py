@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nas_jax.proxies import get_proxy, zen
-from nas_jax.proxies.zen import zen_score
+from nas_jax.proxies.zen import gaussian_weights, zen_score
 
 KEY = jax.random.key(0)
 
@@ -51,6 +51,22 @@ def test_draws_do_not_depend_on_the_precision(tiny: Any, name: str) -> None:
         batch = tiny.batch(dtype=jnp.float64)
         double = score(tiny.network(tiny.params(0, jnp.float64)), batch, KEY)
     np.testing.assert_allclose(double, single, rtol=1e-4)
+
+
+def test_weights_are_gaussian_and_normalisations_untouched() -> None:
+    params = {
+        "conv": jnp.full((2, 3, 3, 10, 20), 5.0),
+        "scale": jnp.full((2, 7), 5.0),
+        "shift": jnp.full((2, 7), 5.0),
+    }
+    live = {"conv": jnp.ones(2), "scale": jnp.ones(2), "shift": jnp.ones(2)}
+    drawn = gaussian_weights(KEY, live, params)
+    assert abs(float(drawn["conv"].mean())) < 0.1
+    assert abs(float(drawn["conv"].std()) - 1) < 0.1
+    np.testing.assert_array_equal(drawn["scale"], 1)
+    np.testing.assert_array_equal(drawn["shift"], 0)
+    other = gaussian_weights(jax.random.key(1), live, params)
+    assert not np.allclose(other["conv"], drawn["conv"])
 
 
 def test_zen_score_by_hand() -> None:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nas_jax.networks import Candidates, Size
 from nas_jax.proxies import Batch, failures, nwot, zen
-from nas_jax.scoring import ScoredArchitectures
-from nas_jax.spaces import NASBENCH201_OPS, nasbench201_space
+from nas_jax.scoring import ScoredArchitectures, scored_network
+from nas_jax.spaces import NASBENCH201_OPS, SpaceMask, darts_space, nasbench201_space
 from nas_jax.spaces.nasbench201 import official_order
 
 FAST = {"xla_backend_optimization_level": 0}
@@ -22,6 +23,9 @@ NONE, SKIP, CONV1, CONV3, _ = NASBENCH201_OPS
 FAMILY = ScoredArchitectures(nasbench201_space(), 3, channels=2, cells=1)
 IMAGES = jax.random.normal(jax.random.key(0), (3, 8, 8, 3))
 BATCH = Batch(IMAGES, jnp.arange(3))
+# The second node of `zero` is a sum of nothing, and a convolution reads it.
+ZERO = (NONE, CONV3, CONV1, SKIP, CONV3, CONV1)
+WITHOUT = (NONE, CONV3, NONE, SKIP, NONE, CONV1)
 
 
 def reached(operations: tuple[str, ...]) -> set[int]:
@@ -39,39 +43,60 @@ def convolved(operations: tuple[str, ...]) -> set[int]:
     return {source for (source, _), op in pairs if op in (CONV1, CONV3)}
 
 
-def test_scores_of_all_kinds_of_architectures() -> None:
-    """zen fails where no path leads through, nwot where none leads to a ReLU."""
-    kinds: dict[tuple[bool, ...], list[tuple[str, ...]]] = {}
-    for a in official_order():
-        there, read = reached(a), convolved(a)
-        kind = (bool(read - there), 3 in there, bool(read & there))
-        kinds.setdefault(kind, []).append(a)
-    counts = {kind: len(members) for kind, members in kinds.items()}
-    assert sum(n for (zeros, _, _), n in counts.items() if zeros) == 2_290
-    assert sum(n for (_, through, _), n in counts.items() if not through) == 341
-    assert sum(n for (_, *told), n in counts.items() if not any(told)) == 201
-    rows = [(kind, a) for kind, members in kinds.items() for a in members[:40]]
-    # A node that is a sum of nothing, and a convolution reads it; and without that.
-    zero, without = (
-        (NONE, CONV3, CONV1, SKIP, CONV3, CONV1),
-        (NONE, CONV3, NONE, SKIP, NONE, CONV1),
-    )
-    assert convolved(zero) - reached(zero) == {1}
+@functools.cache
+def scores(architectures: tuple[tuple[str, ...], ...]) -> np.ndarray:
+    """zen and nwot of architectures `[N, 2]`, in one program."""
     params = FAMILY.init(jax.random.key(1), IMAGES.shape[1:])
 
     def one(operations: Any) -> jax.Array:
         network = FAMILY.scored(params, {"operations": operations})
         return jnp.stack([f(network, BATCH, KEY) for f in (zen, nwot)])
 
-    architectures = [*(a for _, a in rows), zero, without]
     codes = [[NASBENCH201_OPS.index(op) for op in a] for a in architectures]
     run = jax.jit(functools.partial(jax.lax.map, one), compiler_options=FAST)
-    found = np.asarray(run(jnp.asarray(codes, jnp.int32)))
-    for ((_, through, seen), _), (zen_score, nwot_score) in zip(
-        rows, found, strict=False
-    ):
-        assert np.isfinite(zen_score) if through else np.isneginf(zen_score)
-        assert np.isfinite(nwot_score) == (through or seen)
-    assert found[-2, 0] == pytest.approx(found[-1, 0], rel=1e-6)
-    reason = failures(-np.inf)[0]
+    return np.asarray(run(jnp.asarray(codes, jnp.int32)))
+
+
+def test_scores_of_all_architectures() -> None:
+    """zen fails where no path leads through, nwot where none leads to a ReLU."""
+    architectures = tuple(official_order())
+    assert len(architectures) == 15_625
+    zeros = [bool(convolved(a) - reached(a)) for a in architectures]
+    assert sum(zeros) == 2_290
+    through = np.array([3 in reached(a) for a in architectures])
+    seen = np.array([bool(convolved(a) & reached(a)) for a in architectures])
+    assert (~through).sum() == 341 and (~through & ~seen).sum() == 201
+    found = scores(architectures)
+    assert np.isfinite(found[through, 0]).all()
+    assert np.isneginf(found[~through, 0]).all()
+    assert np.isfinite(found[through | seen, 1]).all()
+    assert np.isneginf(found[~through & ~seen, 1]).all()
+    reason = failures(found[~through, 0])[0]
     assert reason is not None and "no path leads from the images" in reason
+
+
+def test_a_convolution_of_zeros_adds_nothing() -> None:
+    assert convolved(ZERO) - reached(ZERO) == {1}
+    zero, without = scores((ZERO, WITHOUT))
+    assert zero[0] == pytest.approx(without[0], rel=1e-6)
+
+
+def test_a_convolution_of_zeros_in_a_supernet() -> None:
+    space = darts_space(2, ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3"))
+    supernet = Candidates(SpaceMask.full(space), Size(2, 1), 3)
+    params = supernet.init(jax.random.key(1), IMAGES.shape[1:])
+    cell = space.cell("reduce")
+    # Node 2 gets nothing, and what leaves it by edge 4 is nothing.
+    assert [cell.edges[e] for e in (0, 1, 4)] == [(0, 2), (1, 2), (2, 3)]
+    live = SpaceMask.full(space).arrays()
+    live["reduce"][:2] = [1, 0, 0, 0]
+    without = {**live, "reduce": live["reduce"].copy()}
+    without["reduce"][4] = [1, 1, 0, 0]
+
+    def score(live: Any) -> Any:
+        return zen(scored_network(supernet, params, live), BATCH, KEY)
+
+    run = jax.jit(score, compiler_options=FAST)
+    found = float(run(live))
+    assert np.isfinite(found)
+    assert found == pytest.approx(float(run(without)), rel=1e-6)

@@ -15,7 +15,8 @@ from nas_jax import data
 from nas_jax.cli.score.files import read_architectures
 from nas_jax.config import ExperimentConfig
 from nas_jax.errors import ConfigError
-from nas_jax.networks import family_of
+from nas_jax.networks import family_of, functions_of
+from nas_jax.plugins import code_digests
 from nas_jax.proxies import Batch, ScoredNetwork, get_proxy, list_proxies
 from nas_jax.proxies.size import SEPARABLE
 from nas_jax.run.images import (
@@ -100,6 +101,9 @@ def make_task(config: ExperimentConfig, asked: Any) -> Task:
         "num": len(architectures),
         "seed": seed,
         "batch_size": size,
+        "plugins": code_digests(
+            [*functions_of(start.space), *(get_proxy(name).score for name in chosen)]
+        ),
         "JAX_ENABLE_X64": bool(jax.config.values["jax_enable_x64"]),
         "image_shape": images.image_shape,
         "num_classes": images.num_classes,

@@ -21,7 +21,7 @@ DARTS = register_family(
         "darts",
         supernet=_supernet,
         network=lambda genotype, size, n: DerivedNetwork(genotype, *size, n),
-        coded=lambda space, size, classes: CodedDarts(*size, classes, space),
+        coded=lambda space, size, classes: CodedDarts(*size, classes, space=space),
         check_space=check_space,
         check_images=check_image,
         usual_size=Size(16, 8),

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,59 +25,31 @@ from nas_jax.networks.darts.stack import (
     run_stack,
     stack_specs,
 )
-from nas_jax.networks.engines.coded import CodedCell, Codes, check_codes
-from nas_jax.networks.layers import Layers, Norm, Params, project
-from nas_jax.networks.parameters import Specs, declare, with_dtype
-from nas_jax.networks.record import Observed, Recorder
+from nas_jax.networks.engines.coded import CodedCell, CodedNetwork, Codes
+from nas_jax.networks.layers import Layers, Params, project
+from nas_jax.networks.parameters import Specs, with_dtype
+from nas_jax.networks.record import Observed
 from nas_jax.spaces import Genotype, SearchSpace, darts_space
 
 
-class CodedDarts(nn.Module):
+class CodedDarts(CodedNetwork):
     """The network of any genotype: stem, stack of cells, classifier.
 
     The network of `DerivedNetwork` without running statistics, and without parameters
     in the normalisation of its cells: as NAS-Bench-301's proxies were computed. All
-    nodes of a cell are its output. It is there to be scored and to share weights.
+    nodes of a cell are its output. Codes are `operations` and `sources`, `[2, G]`.
 
     Attributes:
-        channels: Channels of the first cell's states (DARTS: 36).
-        layers: Number of cells (DARTS: 20).
-        num_classes: Number of logits.
         space: A DARTS space.
-        norm: What batch normalisation does.
     """
 
-    channels: int = 16
-    layers: int = 8
-    num_classes: int = 10
     space: SearchSpace = darts_space()
-    norm: Norm = "batch"
 
-    @nn.compact
-    def __call__(
-        self,
-        images: jax.Array,
-        codes: Codes,
-        gates: Sequence[jax.Array] | None = None,
+    def run(
+        self, images: jax.Array, codes: Codes, params: Params, layers: Layers
     ) -> Observed:
-        """The logits of an architecture, and all that proxies ask for.
-
-        What nobody reads is not in the compiled program.
-
-        Args:
-            images: `[B, H, W, image channels]`, float.
-            codes: `operations` and `sources`, `[2, G]` int32: see `encode`; may be
-                traced.
-            gates: See `Observed`: one array for each entry of its `channels`.
-
-        Raises:
-            ConfigError: If the image cannot be halved as often as there are
-                reduction cells, or the codes are not those of one architecture.
-        """
-        check_image(images.shape[1], images.shape[2], self.layers)
-        check_codes(codes, self.code_limits)
-        params = declare(self, self.specs(images.shape[-1], images.dtype))["params"]
-        layers = Layers(self.norm, Recorder(gates))
+        """The forward pass."""
+        check_image(images.shape[1], images.shape[2], self.cells)
 
         def run_cell(
             index: int,
@@ -87,16 +58,16 @@ class CodedDarts(nn.Module):
             last: jax.Array,
             params: Params,
         ) -> jax.Array:
+            operations = dict(params)
             inputs = [
-                project(before, params.pop("preprocess_0"), layers),
-                project(last, params.pop("preprocess_1"), layers),
+                project(before, operations.pop("preprocess_0"), layers),
+                project(last, operations.pop("preprocess_1"), layers),
             ]
             key = jax.random.fold_in(jax.random.key(0), index)
             own = self._codes(place, codes)
-            return self._cell(place)(inputs, own, params, layers, key)
+            return self._cell(place)(inputs, own, operations, layers, key)
 
-        cells = places(self.channels, self.layers)
-        params = {name: dict(own) for name, own in params.items()}
+        cells = places(self.channels, self.cells)
         return run_stack(images, params, layers, cells, run_cell)
 
     @property
@@ -114,27 +85,15 @@ class CodedDarts(nn.Module):
             cell = self._cell(place)
             return cell.specs(), len(cell.spec.output)
 
-        size = (self.channels, self.layers, self.num_classes)
+        size = (self.channels, self.cells, self.num_classes)
         return with_dtype({"params": stack_specs(depth, size, of_cell, False)}, dtype)
 
-    def live(self, params: Params, codes: Codes) -> Any:
-        """1 for every layer that an architecture has, else 0.
-
-        Args:
-            params: Parameters, values or shapes.
-            codes: The architecture.
-
-        Returns:
-            The tree of `params` with float32 arrays: `[G]` for what is stacked, and
-            `[]` for all else.
-        """
-        live = jax.tree.map(lambda _: jnp.ones(()), params)
-        for index, place in enumerate(places(self.channels, self.layers)):
-            own = live[f"cell_{index}"]
-            chosen = self._cell(place).live(self._codes(place, codes))
-            for op, alive in chosen.items():
-                own[op] = jax.tree.map(lambda _, a=alive: a, own[op])
-        return live
+    def coded_cells(self, codes: Codes) -> dict[str, tuple[CodedCell, Codes, int]]:
+        """See `CodedNetwork`."""
+        return {
+            f"cell_{i}": (self._cell(place), self._codes(place, codes), 0)
+            for i, place in enumerate(places(self.channels, self.cells))
+        }
 
     def unbuilt(self, codes: Codes) -> jax.Array:
         """Factors of an architecture's normalisations in cells, which it has not here.
@@ -143,9 +102,9 @@ class CodedDarts(nn.Module):
         has a scale and a shift for each channel behind each of its 1x1 convolutions.
         """
         total = jnp.zeros(())
-        for place in places(self.channels, self.layers):
-            total += self._cell(place).norm_parameters(self._codes(place, codes))
-            total += 2 * 2 * place.channels  # Those of the two inputs.
+        for cell, own, _ in self.coded_cells(codes).values():
+            total += cell.norm_parameters(own)
+            total += 2 * 2 * cell.channels  # Those of the two inputs.
         return total
 
     def encode(self, genotypes: Sequence[Genotype]) -> dict[str, np.ndarray]:

@@ -37,13 +37,13 @@ class DerivedNetwork(nn.Module):
     Attributes:
         genotype: The architecture.
         channels: Channels of the first cell's states (DARTS: 36).
-        layers: Number of cells (DARTS: 20).
+        cells: Number of cells (DARTS: 20).
         num_classes: Number of logits.
     """
 
     genotype: Genotype
     channels: int
-    layers: int
+    cells: int
     num_classes: int
 
     @nn.compact
@@ -62,7 +62,7 @@ class DerivedNetwork(nn.Module):
             ConfigError: If the image cannot be halved as often as there are
                 reduction cells.
         """
-        check_image(images.shape[1], images.shape[2], self.layers)
+        check_image(images.shape[1], images.shape[2], self.cells)
         params = tracked(self, self.specs(images.shape[-1], images.dtype))
         layers = Layers("batch" if train else "running")
         key = jax.random.key(0) if key is None else key
@@ -81,7 +81,7 @@ class DerivedNetwork(nn.Module):
             plan, mine = self._plan(place), jax.random.fold_in(key, index)
             return run_waves(plan, inputs, None, params, layers, mixed=False, key=mine)
 
-        cells = places(self.channels, self.layers)
+        cells = places(self.channels, self.cells)
         logits = run_stack(images, params, layers, cells, run_cell).logits
         keep_statistics(self, params)
         assert logits is not None
@@ -94,7 +94,7 @@ class DerivedNetwork(nn.Module):
             plan = self._plan(place)
             return plan.specs(place.channels, affine=True), len(plan.concat)
 
-        size = (self.channels, self.layers, self.num_classes)
+        size = (self.channels, self.cells, self.num_classes)
         params = stack_specs(depth, size, of_cell, affine=True)
         return with_dtype(
             {"params": params, "batch_stats": statistics_of(params)}, dtype

@@ -24,9 +24,9 @@ from nas_jax.errors import ConfigError
 from nas_jax.networks.kernels.choice import choose
 from nas_jax.networks.layers import Layers, Norm, Params
 from nas_jax.networks.ops import Anatomy, Form, anatomy, get_op
-from nas_jax.networks.parameters import Specs, stacked
-from nas_jax.networks.record import Recorder
-from nas_jax.spaces import CellSpec
+from nas_jax.networks.parameters import Specs, declare, stacked
+from nas_jax.networks.record import Observed, Recorder
+from nas_jax.spaces import CellSpec, Genotype
 
 Codes = Mapping[str, Any]
 """`operations` `[G]`, index of each gene's operation among the selectable ones, and
@@ -322,6 +322,100 @@ class CodedCell:
         live = (jnp.arange(norms) < numbers[:, None]).astype(behind.dtype)
         live = jnp.concatenate([live, last[:, None]], 1)
         record.variance(variances.reshape(-1, variances.shape[-1]), live.reshape(-1))
+
+
+class CodedNetwork(nn.Module):
+    """All networks of a space, of one set of weights: the architecture is an argument.
+
+    Normalisation keeps no running statistics: it is there to be scored and to share
+    weights.
+
+    Attributes:
+        channels: Channels of the first cells.
+        cells: Cells of the network, or of each stage where it has stages.
+        num_classes: Number of logits.
+        norm: What batch normalisation does.
+    """
+
+    channels: int = 16
+    cells: int = 8
+    num_classes: int = 10
+    norm: Norm = "batch"
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        codes: Codes,
+        gates: Sequence[jax.Array] | None = None,
+    ) -> Observed:
+        """The logits of an architecture, and all that proxies ask for.
+
+        What nobody reads is not in the compiled program.
+
+        Args:
+            images: `[B, H, W, image channels]`, float.
+            codes: A row of what `encode` returns; may be traced.
+            gates: See `Observed`: one array for each entry of its `channels`.
+
+        Raises:
+            ConfigError: If the image cannot be halved as often as the network does, or
+                the codes are not those of one architecture.
+        """
+        check_codes(codes, self.code_limits)
+        params = declare(self, self.specs(images.shape[-1], images.dtype))["params"]
+        layers = Layers(self.norm, Recorder(gates))
+        return self.run(images, codes, params, layers)
+
+    @property
+    def code_limits(self) -> dict[str, np.ndarray]:
+        """What an architecture's arrays are below, by name."""
+        raise NotImplementedError
+
+    def specs(self, depth: int, dtype: Any = jnp.float32) -> dict[str, Specs]:
+        """Parameters of every operation of every gene, for so many image channels."""
+        raise NotImplementedError
+
+    def coded_cells(self, codes: Codes) -> dict[str, tuple[CodedCell, Codes, int]]:
+        """Cell, its codes and repeats (0 for one) by name of its parameters."""
+        raise NotImplementedError
+
+    def run(
+        self, images: jax.Array, codes: Codes, params: Params, layers: Layers
+    ) -> Observed:
+        """The forward pass."""
+        raise NotImplementedError
+
+    def encode(self, genotypes: Sequence[Genotype]) -> dict[str, np.ndarray]:
+        """Genotypes as arrays by name, int32 `[N, ...]`.
+
+        Raises:
+            GenotypeError: A genotype is of another space, or cannot be encoded.
+        """
+        raise NotImplementedError
+
+    def live(self, params: Params, codes: Codes) -> Any:
+        """1 for every layer that an architecture has, else 0.
+
+        Args:
+            params: Parameters, values or shapes.
+            codes: The architecture.
+
+        Returns:
+            The tree of `params` with float32 arrays: `[G]` for what is stacked by gene,
+            `[N, G]` in a stage of N cells, and `[]` for all else.
+        """
+        live = jax.tree.map(lambda _: jnp.ones(()), params)
+        for name, (cell, own, repeats) in self.coded_cells(codes).items():
+            for op, chosen in cell.live(own).items():
+                rows = jnp.tile(chosen, (repeats, 1)) if repeats else chosen
+                live[name][op] = jax.tree.map(lambda _, r=rows: r, live[name][op])
+        return live
+
+    def unbuilt(self, codes: Codes) -> jax.Array:
+        """Parameters of an architecture's network that are not here, a scalar."""
+        del codes
+        return jnp.zeros(())
 
 
 def check_codes(codes: Codes, limits: Mapping[str, np.ndarray]) -> None:

@@ -41,7 +41,7 @@ def run_waves(
     again: Again = "nothing",
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """The output of a cell, `[B, H', W', C]` for each concatenated state.
+    """The output of a cell, `[B, H', W', S C]` of S concatenated states.
 
     The mixed operation of Liu et al. 2019 (arXiv 1806.09055), equation 2, and the sum
     of a node's edges, equation 1.

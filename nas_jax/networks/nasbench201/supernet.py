@@ -39,6 +39,8 @@ class NasBench201Supernet(MixedNetwork):
     again, with "wave" all of them.
     """
 
+    cells: int = 5
+
     def specs(self, depth: int, dtype: Any = jnp.float32) -> dict[str, Specs]:
         """Parameters, for images of so many channels."""
         size = (self.channels, self.cells, self.num_classes)
