@@ -80,6 +80,13 @@ def test_file_that_its_holder_removes_meanwhile_is_no_lock(
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
+def test_shorter_owner_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.write_text("x" * 1000)
+    with locked(path, "w", ["x"]):
+        assert json.loads(path.read_text())["command"] == ["x"]
+
+
 def test_file_system_without_locks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from absl import logging
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nas_jax import metrics
 from nas_jax.errors import WorkdirError
@@ -41,10 +43,28 @@ def test_rows_are_one_strict_object_a_line_with_the_step_first(tmp_path: Path) -
     ]
 
 
+def test_row_is_in_the_file_before_write_returns(tmp_path: Path) -> None:
+    with JsonlWriter(tmp_path / "a.jsonl") as writer:
+        writer.write(1, {})
+        assert rows(tmp_path / "a.jsonl") == [{"step": 1}]
+
+
+def test_metrics_cannot_replace_the_step(tmp_path: Path) -> None:
+    with JsonlWriter(tmp_path / "a.jsonl") as writer:
+        with pytest.raises(TypeError, match="step"):
+            writer.write(1, {"step": 2})
+
+
 def test_value_that_is_no_json_writes_nothing(tmp_path: Path) -> None:
     with JsonlWriter(tmp_path / "a.jsonl") as writer:
         with pytest.raises(TypeError, match="object"):
             writer.write(1, {"a": 1, "b": object()})
+    assert (tmp_path / "a.jsonl").read_bytes() == b""
+
+
+def test_without_a_resume_step_the_file_starts_anew(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"step": 1}\nrubbish\n')
+    JsonlWriter(tmp_path / "a.jsonl").close()
     assert (tmp_path / "a.jsonl").read_bytes() == b""
 
 
@@ -56,6 +76,8 @@ FIVE = "".join(f'{{"step": {step}}}\n' for step in (1, 2, 2, 3, 4))
     [
         (FIVE, 0, []),
         (FIVE, 2, [1, 2, 2]),
+        (FIVE, 3, [1, 2, 2, 3]),
+        (FIVE, 9, [1, 2, 2, 3, 4]),
         (FIVE + '{"step": 5', 9, [1, 2, 2, 3, 4]),
         (FIVE + '{"step": 5}', 9, [1, 2, 2, 3, 4]),
         (FIVE + "\0\0\0\0", 9, [1, 2, 2, 3, 4]),
@@ -71,6 +93,12 @@ def test_resume_cuts_later_rows_and_a_half_written_one(
     with JsonlWriter(path, resume_step=resume_step) as writer:
         writer.write(99, {})
     assert [row["step"] for row in rows(path)] == [*kept, 99]
+
+
+def test_resume_without_a_file_starts_one(tmp_path: Path) -> None:
+    with JsonlWriter(tmp_path / "a.jsonl", resume_step=5) as writer:
+        writer.write(6, {})
+    assert rows(tmp_path / "a.jsonl") == [{"step": 6}]
 
 
 @pytest.mark.parametrize("broken", ["{", "[1]", "{}", '{"step": "1"}'])
@@ -102,6 +130,27 @@ def test_rows_tell_what_they_were_made_from(tmp_path: Path) -> None:
     assert row == {"step": 1, "loss": 0.5, "made_from": "abc"}
 
 
+@given(
+    st.lists(st.integers(0, 9), max_size=8).map(sorted), st.integers(0, 9), st.data()
+)
+def test_resume_from_any_cut_keeps_exactly_the_whole_rows(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[int],
+    resume_step: int,
+    data: st.DataObject,
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "a.jsonl"
+    with JsonlWriter(path) as writer:
+        for step in steps:
+            writer.write(step, {"loss": 0.5})
+    content = path.read_bytes()
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    whole = path.read_bytes().count(b"\n")
+    JsonlWriter(path, resume_step=resume_step).close()
+    expected = [step for step in steps[:whole] if step <= resume_step]
+    assert [row["step"] for row in rows(path)] == expected
+
+
 WRITE_FOREVER = """
 import sys
 from nas_jax.metrics import JsonlWriter
@@ -117,7 +166,7 @@ while True:
 def test_killed_writer_resumes_without_a_gap(tmp_path: Path, repo_root: Path) -> None:
     path = tmp_path / "a.jsonl"
     resume_step = 0
-    for _ in range(2):
+    for _ in range(3):
         size = path.stat().st_size if path.exists() else 0
         process = subprocess.Popen(
             [sys.executable, "-c", WRITE_FOREVER, str(path), str(resume_step)],
@@ -156,6 +205,14 @@ def test_full_disk_is_one_clear_error(
             with pytest.raises(WorkdirError, match=r"No space left.*free space"):
                 writer.write(1, {})
             monkeypatch.undo()
+
+
+def test_close_twice_is_allowed(tmp_path: Path) -> None:
+    writer = JsonlWriter(tmp_path / "a.jsonl")
+    writer.write(1, {})
+    writer.flush()
+    writer.close()
+    writer.close()
 
 
 class FakeClock:
@@ -209,6 +266,33 @@ def test_the_first_step_has_no_part_in_the_rate(lines: list[str]) -> None:
     assert lines[-1] == "retrain 481/481, 4 steps/s"
 
 
+def test_a_first_step_between_two_lines_has_no_part_either(lines: list[str]) -> None:
+    clock = FakeClock()
+    progress = Progress(100, "search", 10, clock=clock, stream=io.StringIO())
+    clock.now = 8.0
+    progress.update(1)
+    clock.now = 10.0
+    progress.update(5)
+    # Of 10 s, 8 went into the first step; the other 4 took 2.
+    assert lines == ["search 5/100, 2 steps/s, 48 s left"]
+
+
+def test_first_steps_that_come_together(lines: list[str]) -> None:
+    clock = FakeClock()
+    progress = Progress(
+        0, "prune: candidate", unit="candidates", clock=clock, stream=io.StringIO()
+    )
+    progress.total_steps = 32
+    clock.now = 30.0
+    progress.update(8)
+    clock.now = 46.0
+    progress.update(16)
+    assert lines == [
+        "prune: candidate 8/32, the first 8 took 30 s",
+        "prune: candidate 16/32, 0.5 candidates/s, 32 s left",
+    ]
+
+
 def test_progress_of_a_resumed_run_counts_only_its_own_steps(lines: list[str]) -> None:
     clock = FakeClock()
     progress = Progress(
@@ -255,6 +339,28 @@ def test_steps_that_were_skipped_have_no_part_in_the_rate(lines: list[str]) -> N
     ]
 
 
+def test_progress_does_not_read_metrics_it_does_not_show(lines: list[str]) -> None:
+    class Unreadable:
+        def __float__(self) -> float:
+            raise AssertionError("reading it would wait for the device")
+
+    progress = Progress(9, "search", 10, clock=FakeClock(), stream=io.StringIO())
+    progress.update(1, {"loss": Unreadable()})
+    assert lines == []
+
+
+def test_progress_that_stands_still_has_no_end_in_sight(lines: list[str]) -> None:
+    clock = FakeClock()
+    progress = Progress(9, "search", 10, clock=clock, stream=io.StringIO())
+    clock.now = 10.0
+    progress.update(0)
+    assert lines == ["search 0/9, 10 s so far"]
+    progress.update(1)
+    clock.now = 20.0
+    progress.update(1)
+    assert lines[1:] == ["search 1/9, 0 steps/s, unknown time left"]
+
+
 def test_a_step_counts_once_it_is_done(lines: list[str]) -> None:
     clock = FakeClock()
 
@@ -272,6 +378,14 @@ def test_a_step_counts_once_it_is_done(lines: list[str]) -> None:
     assert lines == ["search 2/2, 0.1 steps/s, loss 0.5"]
 
 
+def test_progress_shows_device_memory(
+    lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "device_bytes_in_use", lambda: 3 * 2**30)
+    Progress(1, "search", clock=FakeClock(), stream=io.StringIO()).update(1)
+    assert lines == ["search 1/1, the first took 0 s, 3.00 GiB in use"]
+
+
 def test_progress_on_a_terminal_rewrites_one_line(lines: list[str]) -> None:
     clock, terminal = FakeClock(), FakeTerminal()
     progress = Progress(3, "x", every_seconds=60, clock=clock, stream=terminal)
@@ -286,16 +400,25 @@ def test_progress_on_a_terminal_rewrites_one_line(lines: list[str]) -> None:
     assert lines == []
 
 
+def test_device_memory_is_a_count_or_unknown() -> None:
+    count = metrics.device_bytes_in_use()
+    assert count is None or count >= 0
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0.0, "0 s"),
         (0.345, "0.34 s"),
         (9.94, "9.9 s"),
+        (42.4, "42 s"),
         (59.6, "1 min 00 s"),
         (185, "3 min 05 s"),
         (7620, "2 h 07 min"),
+        (86399.9, "1 d 00 h"),
         (180000, "2 d 02 h"),
         (math.inf, "unknown time"),
+        (math.nan, "unknown time"),
     ],
 )
 def test_format_duration(seconds: float, text: str) -> None:
@@ -306,8 +429,10 @@ def test_format_duration(seconds: float, text: str) -> None:
     ("count", "text"),
     [
         (0, "0 B"),
+        (512, "512 B"),
         (1536, "1.50 KiB"),
         (5 * 2**20, "5.00 MiB"),
+        (3.21 * 2**30, "3.21 GiB"),
         (2**50, "1024.00 TiB"),
         (-2048, "-2.00 KiB"),
     ],

@@ -17,6 +17,11 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert local_path("a/~b") == Path("a/~b")
 
 
+def test_unknown_home_is_refused() -> None:
+    with pytest.raises(PathError, match="~nobody-of-that-name/x"):
+        local_path("~nobody-of-that-name/x")
+
+
 @pytest.mark.parametrize(
     "path", ["gs://bucket/run", "s3://b/x", "hdfs://h/x", "file:///tmp/x", "gs:/b"]
 )
@@ -29,6 +34,10 @@ def test_remote_paths_are_refused(path: str) -> None:
 @pytest.mark.parametrize("path", ["a:b", "configs/x.py", "/a/b:c/d", "", "./gs:/b"])
 def test_other_paths_stay(path: str) -> None:
     assert local_path(path) == Path(path)
+
+
+def test_a_remote_input_is_no_output(tmp_path: Path) -> None:
+    refuse_overwriting({"--json": tmp_path / "r"}, {"data": "gs://bucket/r", "x": ""})
 
 
 def links(folder: Path) -> list[Path]:

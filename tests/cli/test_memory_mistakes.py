@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,9 @@ def refused(
         (["--target=h10"], ["'h10'", "did you mean 'h100'", "cpu, tpu-v5e, tpu-v5p"]),
         (["--target=no/such.textproto"], ["no/such.textproto", "No such file"]),
         (["--target=config.py"], ["config.py lacks gpu_device_info"]),
+        (["--remat=most"], ["--remat is 'most'", "none, op, wave, cell"]),
+        (["--dtype=int8"], ["--dtype is 'int8'", "float32, bfloat16"]),
+        (["--kept=2"], ["--kept is 2"]),
         (["--mask=none.json"], ["cannot read none.json"]),
         (["--mask=config.py"], ["the mask is not JSON"]),
         (["--budget=16G"], ["'16G' is no number of bytes", "16GiB"]),
@@ -54,11 +58,22 @@ def refused(
         (["--chart=."], ["--chart=. is a folder"]),
         (["--chart=rows.pdf"], ["--chart=rows.pdf", ".svg or .png"]),
         (["--num_train=-1"], ["num_train"]),
+        (["--batch=8", "--microbatches=3"], ["3 microbatches do not divide"]),
     ],
 )
 def test_mistakes(refused: Refused, flags: list[str], said: list[str]) -> None:
     line = refused(*flags)
     assert all(text in line for text in said), line
+
+
+def test_a_mask_that_cuts_an_edge(
+    refused: Refused, memory_folder: Path, tmp_path: Path
+) -> None:
+    mask = json.loads((memory_folder / "mask.json").read_text())
+    mask["cells"]["reduce"][1] = []
+    (tmp_path / "cut.json").write_text(json.dumps(mask))
+    line = refused(f"--mask={tmp_path / 'cut.json'}")
+    assert "edge 1 (1, 2) of cell 'reduce' keeps no operation" in line
 
 
 @pytest.mark.parametrize(

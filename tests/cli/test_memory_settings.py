@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nas_jax.cli.memory_settings import overrides, random_mask, read_settings
 from nas_jax.config import DataConfig, ExperimentConfig
-from nas_jax.errors import ConfigError
+from nas_jax.errors import ConfigError, DataError
 from nas_jax.memory import Candidate
 from nas_jax.run.memory_data import sized_images
 from nas_jax.run.space import start_mask
@@ -81,13 +81,27 @@ def test_the_configs_own_mask(tmp_path) -> None:
     assert overrides(config, half) == []
 
 
+@pytest.mark.parametrize("name", ["s1", "s2", "s3"])
+def test_shares_are_of_the_space_that_is_there(name: str) -> None:
+    config = ExperimentConfig()
+    config.space.name = name
+    start = start_mask(config.space)
+    settings = read_settings(config, start, flags(), False)
+    whole, half = settings.asked
+    assert (whole.mask, whole.kept) == ("all", 1.0)
+    assert (half.mask, half.kept) == ("random", 0.5)
+    assert settings.masks[half].num_kept == start.num_kept / 2
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"remat": ["waves"]}, "--remat is 'waves': it must be one of none, op, wave"),
         ({"dtype": ["float16"]}, "--dtype is 'float16': it must be one of float32"),
         ({"batch": ["many"]}, "--batch: 'many' is no number"),
         ({"batch": ["0"]}, "--batch is '0': it must be 1 or more"),
         ({"microbatches": ["3"]}, "3 microbatches do not divide a batch of 64"),
+        ({"kept": ["half"]}, "--kept: 'half' is no number"),
         ({"kept": ["1.5"]}, "--kept is 1.5: it must be a share"),
         ({"kept": ["0.1"]}, "--kept is 0.1: it must be 0.125 or more"),
         ({"kept": ["nan"]}, "--kept is nan"),
@@ -107,6 +121,15 @@ def test_a_budget_search_goes_through_more() -> None:
     assert {c.batch_size for c in found} == {64}
     settings = read_settings(ExperimentConfig(), START, flags(), True)
     assert sorted({c.kept for c in settings.fallback}) == [0.125, 0.25, 0.375]
+
+
+def test_a_budget_search_keeps_to_what_is_given() -> None:
+    found = read(budget=True, kept=["1"], microbatches=["2"], remat=["none"])
+    assert {(c.kept, c.remat, c.microbatches) for c in found} == {(1.0, "none", 2)}
+
+
+def test_microbatches_of_a_budget_search_divide_the_batch() -> None:
+    assert {c.microbatches for c in read(budget=True, batch=["12"])} == {1, 2, 4}
 
 
 def test_overrides_name_what_differs() -> None:
@@ -143,11 +166,23 @@ def test_random_masks_are_nested(one: float, other: float, seed: int) -> None:
     assert random_mask(START, small, seed) <= random_mask(START, large, seed)
 
 
+def test_a_random_mask_follows_its_seed() -> None:
+    assert random_mask(START, 0.5, 1) == random_mask(START, 0.5, 1)
+    assert random_mask(START, 0.5, 1) != random_mask(START, 0.5, 2)
+    assert random_mask(START, 1.0, 1) == START
+
+
 def sizes(config: DataConfig, *given: Any) -> Any:
     """Height, width and channels; number of classes; number of training images."""
     images = sized_images(config, *(given or ("", 0, 0)))
     assert len(images.mean) == len(images.std) == images.image_shape[2]
     return images.image_shape, images.num_classes, images.num_train
+
+
+@pytest.mark.parametrize("text", ["32x32", "32", "0x32x3", "32x32x3x1", "ax32x3"])
+def test_no_image_shape(text: str) -> None:
+    with pytest.raises(ConfigError, match="as in 32x32x3"):
+        sizes(DataConfig(), text, 1, 1)
 
 
 def test_sizes_of_a_tfds_data_set_are_known_or_given() -> None:
@@ -159,6 +194,12 @@ def test_sizes_of_a_tfds_data_set_are_known_or_given() -> None:
     with pytest.raises(ConfigError, match="my_own.*--image_shape=32x32x3"):
         sizes(own, "8x8x1", 2, 0)
     assert sizes(own, "8x8x1", 2, 9) == ((8, 8, 1), 2, 9)
+
+
+def test_sizes_of_images_that_are_made() -> None:
+    config = DataConfig(source="synthetic", image_size=16, num_classes=3, num_train=20)
+    assert sizes(config) == ((16, 16, 3), 3, 20)
+    assert sizes(DataConfig()) == ((8, 8, 1), 10, 1437)
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 4, 3), (6, 8, 4)])
@@ -173,3 +214,10 @@ def test_sizes_of_an_npz_file_whose_images_are_not_read(tmp_path, shape, names) 
     channels = shape[3] if len(shape) == 4 else 1
     expected = ((8, 4, channels), len(names.get("classes", "ab")), 6)
     assert sizes(DataConfig(source="npz", path=str(path))) == expected
+
+
+def test_an_npz_file_that_is_damaged(tmp_path) -> None:
+    path = tmp_path / "own.npz"
+    path.write_bytes(b"PK")
+    with pytest.raises(DataError, match="not a complete .npz"):
+        sizes(DataConfig(source="npz", path=str(path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,26 @@ def test_workdir_and_mask_in_the_home_folder(home: Path) -> None:
     assert list(Path().iterdir()) == []
 
 
+def test_data_and_config_in_the_home_folder(home: Path) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (64, 8, 8, 1), np.uint8)
+    y = np.arange(64) % 3
+    np.savez(home / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    (home / "c.py").write_text(Path(__file__).with_name("tiny.py").read_text())
+    flags = ["--config.data.source=npz", "--config.data.path=~/d.npz"]
+    flags += ["--config.data.image_size=0", "--workdir", "~/w", *RANDOM]
+    assert main(["prune", "--config=~/c.py", *flags]) == 0
+    assert (home / "w" / "prune.json").exists()
+    assert list(Path().iterdir()) == []
+
+
 CALLS: list[list[str]] = [
     ["run", TINY, f"--workdir={REMOTE}"],
+    ["prune", TINY, f"--workdir={REMOTE}"],
+    ["search", TINY, f"--workdir={REMOTE}"],
+    ["retrain", TINY, f"--workdir={REMOTE}"],
     ["report", f"--workdir={REMOTE}"],
     ["run", f"--config={REMOTE}.py", "--workdir=w"],
     ["prune", TINY, "--workdir=w", f"--config.space.mask={REMOTE}"],
@@ -71,20 +90,34 @@ def test_remote_paths_are_refused(call: list[str], home: Path, capsys: Any) -> N
 TABLE = "arch_str,acc\n|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|,50\n"
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        ["score", "--table=t.csv", "--target=acc", "--json=soft.csv"],
-        ["score", "--archs=t.csv", "--csv=t.csv"],
-        ["memory", TINY, "--mask=t.csv", "--json=t.csv"],
-        ["memory", TINY, "--config.space.mask=t.csv", "--chart=soft.csv"],
-    ],
-)
-def test_inputs_are_not_overwritten(home: Path, capsys: Any, call: list[str]) -> None:
+@pytest.mark.parametrize("link", ["same", "hard", "symbolic", "another spelling"])
+@pytest.mark.parametrize("flag", ["json", "csv"])
+def test_score_does_not_overwrite_its_inputs(
+    home: Path, capsys: Any, link: str, flag: str
+) -> None:
     table = Path("t.csv")
     table.write_text(TABLE)
-    Path("soft.csv").symlink_to(table)
-    assert main(call) == 2
+    output = Path("t.csv")
+    if link == "hard":
+        output = Path("hard.csv")
+        os.link(table, output)
+    elif link == "symbolic":
+        output = Path("soft.csv")
+        output.symlink_to(table)
+    elif link == "another spelling":
+        output = Path("..") / Path.cwd().name / "t.csv"
+    flags = ["--archs=t.csv", "--table=t.csv", "--target=acc", f"--{flag}={output}"]
+    assert main(["score", *flags]) == 2
     error = capsys.readouterr().err
-    assert call[-1].partition("=")[0] in error and "overwritten" in error
+    assert f"--{flag}" in error and "overwritten" in error
     assert table.read_text() == TABLE
+
+
+def test_memory_does_not_overwrite_its_inputs(home: Path, capsys: Any) -> None:
+    from nas_jax.spaces import SpaceMask, get_space
+
+    text = SpaceMask.full(get_space("darts", 1)).to_json()
+    Path("m.json").write_text(text)
+    assert main(["memory", TINY, "--mask=m.json", "--json=m.json"]) == 2
+    assert "overwritten" in capsys.readouterr().err
+    assert Path("m.json").read_text() == text

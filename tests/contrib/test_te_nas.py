@@ -29,6 +29,21 @@ def batches(number: int, size: int) -> Batch:
     return Batch(jnp.asarray(images, jnp.float32), jnp.arange(size) % 3)
 
 
+def test_rows_side_by_side_give_the_same_kernel() -> None:
+    params = NETWORK.init(jax.random.key(0), SHAPE)
+    live = SpaceMask.full(NETWORK.space).arrays()
+
+    def score(params: Any, rows: int) -> jax.Array:
+        network = scored_network(NETWORK, params, live, rows_at_once=rows)
+        return get_proxy("ntk_eigen").score(network, BATCH, jax.random.key(0))
+
+    both = [
+        jax.jit(score, static_argnums=1, compiler_options=FAST)(params, rows)
+        for rows in (16, 1)
+    ]
+    np.testing.assert_allclose(*both, rtol=1e-5)
+
+
 def test_a_dead_operation_is_as_good_as_none() -> None:
     # The same parameters in a space without skips: their edges' weights are halves.
     small = darts_space(1, ("max_pool_3x3", "sep_conv_3x3"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import jax
@@ -72,7 +73,7 @@ def test_flip_mirrors_half_of_the_images_and_keeps_their_content(
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "length"), [(6, 5, 3), (5, 5, 4), (6, 5, 30)]
+    ("height", "width", "length"), [(6, 5, 1), (6, 5, 3), (5, 5, 4), (6, 5, 30)]
 )
 def test_cutout_is_one_square_around_a_pixel(
     key: jax.Array, height: int, width: int, length: int
@@ -98,6 +99,14 @@ def test_cutout_is_one_square_around_a_pixel(
     assert found == allowed
 
 
+def test_without_options_augment_only_normalizes(
+    key: jax.Array, images: np.ndarray
+) -> None:
+    np.testing.assert_array_equal(
+        augment(key, images, mean=MEAN, std=STD), normalize(images, MEAN, STD)
+    )
+
+
 def test_augment_gives_each_part_a_key_of_its_own(
     key: jax.Array, images: np.ndarray
 ) -> None:
@@ -110,6 +119,30 @@ def test_augment_gives_each_part_a_key_of_its_own(
     np.testing.assert_array_equal(result, expected)
 
 
+def test_augment_under_jit_compiles_once_and_agrees(
+    key: jax.Array, images: np.ndarray
+) -> None:
+    traces = []
+    pipeline = functools.partial(
+        augment, mean=MEAN, std=STD, crop_padding=2, flip=True, cutout_length=2
+    )
+
+    @jax.jit
+    def step(step_key: jax.Array, batch: jax.Array) -> jax.Array:
+        traces.append(1)
+        return pipeline(step_key, batch)
+
+    for number in range(3):
+        step_key = jax.random.fold_in(key, number)
+        np.testing.assert_allclose(
+            step(step_key, images),
+            pipeline(step_key, images),
+            rtol=1e-6,
+            atol=1e-6,
+        )
+    assert len(traces) == 1
+
+
 BAD_CALLS: dict[str, tuple[Callable[[jax.Array, np.ndarray], object], str]] = {
     "float images": (
         lambda key, x: normalize(x.astype(np.float32), MEAN, STD),
@@ -119,9 +152,14 @@ BAD_CALLS: dict[str, tuple[Callable[[jax.Array, np.ndarray], object], str]] = {
         lambda key, x: augment(key, x[0], mean=MEAN, std=STD),
         r"shape \(6, 5, 2\).*\[B, H, W, C\].*images\[None\]",
     ),
+    "one image to flip": (lambda key, x: random_flip(key, x[0]), "needs a batch"),
     "another number of means": (
         lambda key, x: normalize(x, (0.5,), STD),
         r"mean has shape \(1,\); images with 2 channels need 2 values",
+    ),
+    "another number of deviations": (
+        lambda key, x: normalize(x, MEAN, (1.0, 1.0, 1.0)),
+        r"std has shape \(3,\); images with 2 channels need 2 values",
     ),
     "negative padding": (
         lambda key, x: augment(key, x, mean=MEAN, std=STD, crop_padding=-1),
@@ -149,7 +187,9 @@ def test_wrong_calls_are_refused(
     ("mean", "std", "message"),
     [
         ([125.3], [0.2], r"mean is \[125.3\]; it must lie in \[0, 1\].* by 255"),
+        ([-0.1], [0.2], "mean is"),
         ([0.5], [63.0], r"std is \[63.0\]; it must lie in \[0, 1\].*, and above 0"),
+        ([0.5], [0.0], r"std is \[0.0\]"),
         ([np.nan], [0.2], "mean is"),
     ],
 )

@@ -41,6 +41,14 @@ def test_arrays_are_read_only_and_the_callers_stay_writable() -> None:
     given_arrays["x_train"][0] = 0
 
 
+def test_grayscale_without_channel_axis_gets_one() -> None:
+    changed = arrays(
+        x_train=np.arange(30, dtype=np.uint8).reshape(3, 2, 5),
+        x_test=np.zeros((2, 2, 5), np.uint8),
+    )
+    assert Dataset.from_arrays(**changed).image_shape == (2, 5, 1)
+
+
 def test_statistics_by_hand() -> None:
     # Channel 0 holds 0 and 255: in [0, 1] units 0 and 1, mean 1/2, deviation 1/2.
     # Channel 1 holds 51 and 102: 0.2 and 0.4, mean 0.3, deviation 0.1.
@@ -49,6 +57,16 @@ def test_statistics_by_hand() -> None:
     mean, std = channel_statistics(images)
     np.testing.assert_allclose(mean, [0.5, 0.3, 7 / 255], rtol=1e-12)
     np.testing.assert_allclose(std, [0.5, 0.1, 1.0], rtol=1e-12)
+
+
+def test_statistics_agree_with_numpy_over_several_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nas_jax.data.dataset._PIXELS_AT_ONCE", 7)
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 2), np.uint8)
+    mean, std = channel_statistics(images)
+    np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std, (images / 255).std(axis=(0, 1, 2)), rtol=1e-12)
 
 
 BAD_IMAGES = {
@@ -64,6 +82,7 @@ BAD_IMAGES = {
         lambda x: x.astype(np.int64),
         r"dtype int64.*save x\.astype\(np\.uint8\)",
     ),
+    "objects": (lambda x: x.astype(object), r"dtype object.*np\.stack"),
     "rows of pixels": (
         lambda x: x.reshape(3, 4),
         r"shape \(3, 4\).*\[N, H, W, C\].*reshape",
@@ -104,6 +123,7 @@ BAD_LABELS = {
         {"y_train": np.array([0, 1])},
         r"y_train has 2 labels but x_train has 3 images",
     ),
+    "negative": ({"y_test": np.array([1, -1])}, r"y_test holds the negative label -1"),
     "too large in test": (
         {"y_test": np.array([1, 2])},
         r"y_test holds the label 2.*must be 0 to 1.*2 classes.*labels of y_train",
@@ -136,6 +156,11 @@ BAD_LABELS = {
 def test_wrong_labels_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=rf"^here: .*{message}|^here: {message}"):
         Dataset.from_arrays(**arrays(**changes), where="here")
+
+
+def test_statistics_of_floats_are_refused() -> None:
+    with pytest.raises(DataError, match="dtype float64; their statistics are those of"):
+        channel_statistics(np.full((1, 2, 2, 1), 0.5))
 
 
 def test_images_that_are_all_equal_are_refused() -> None:

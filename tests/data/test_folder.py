@@ -89,6 +89,11 @@ def test_all_grayscale_gives_one_channel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.x_train[:, 1, 1, 0], [10, 20, 255])
 
 
+def test_one_colour_image_makes_all_of_them_rgb(parts: Path) -> None:
+    save(parts / "train" / "cat" / "a.png", 77)
+    np.testing.assert_array_equal(load_folder(parts).x_train[0, 0, 0], [77, 77, 77])
+
+
 def test_transparency_is_dropped(parts: Path) -> None:
     save(parts / "train" / "cat" / "a.png", (9, 8, 7, 0))
     # Two half transparent colours: Pillow warns of such palettes, and tests make that
@@ -168,6 +173,13 @@ def test_images_are_resized_to_a_square(parts: Path) -> None:
     assert (dataset.x_train[0] == (50, 60, 70)).all()
 
 
+def test_hidden_files_and_notes_beside_the_classes_are_skipped(parts: Path) -> None:
+    (parts / "train" / "cat" / ".DS_Store").write_bytes(b"x")
+    (parts / "train" / ".cache").mkdir()
+    (parts / "train" / "README.txt").write_text("notes")
+    assert load_folder(parts).num_train == 2
+
+
 def replace_cat(parts: Path, name: str, content: bytes) -> None:
     (parts / "train" / "cat" / name).write_bytes(content)
 
@@ -194,6 +206,10 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "text named as an image": (
         lambda parts: replace_cat(parts, "a.png", b"not an image"),
         r"cat.a\.png cannot be read as an image.*none of BMP, GIF.*remove it",
+    ),
+    "an empty class folder": (
+        lambda parts: (parts / "train" / "bird").mkdir(),
+        r"the class folder .*train.bird is empty",
     ),
     "more than 8 bits": (make_16_bit, r"deep\.png has more than 8 bits.*convert"),
     "another size": (
@@ -224,6 +240,17 @@ def test_wrong_folders_are_refused(
         load_folder(parts)
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "gif"])
+def test_a_truncated_image_is_refused(parts: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    path = parts / "train" / "cat" / f"noise.{suffix}"
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=rf"noise\.{suffix} cannot be read as an image"):
+        load_folder(parts, image_size=4)
+
+
 def test_a_class_of_one_image_cannot_be_split(classes: Path) -> None:
     save(classes / "fish" / "only.png")
     with pytest.raises(DataError, match="fish has only 1 image.*at least 2"):
@@ -236,3 +263,8 @@ def test_a_missing_folder_and_a_file_are_told_apart(tmp_path: Path) -> None:
     file = save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png is not a folder"):
         load_folder(file)
+
+
+def test_a_negative_size_is_refused(parts: Path) -> None:
+    with pytest.raises(DataError, match="image_size=-1.*0 .*or a number of pixels"):
+        load_folder(parts, image_size=-1)

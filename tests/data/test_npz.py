@@ -60,6 +60,11 @@ def test_a_missing_file_names_the_path_and_what_it_should_hold(tmp_path: Path) -
         load_npz(tmp_path / "none.npz")
 
 
+def test_a_folder_points_to_the_source_for_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder.*source 'folder'"):
+        load_npz(tmp_path)
+
+
 def test_missing_arrays_are_listed_with_those_found(tmp_path: Path) -> None:
     path = write(tmp_path, y_train=None, x_test=None, extra=np.zeros(1))
     with pytest.raises(
@@ -68,11 +73,35 @@ def test_missing_arrays_are_listed_with_those_found(tmp_path: Path) -> None:
         load_npz(path)
 
 
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "images.npz"
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    path.with_suffix(".npy").rename(path)
+    with pytest.raises(DataError, match="is not a complete .npz file"):
+        load_npz(path)
+
+
 def test_object_arrays_are_never_unpickled(tmp_path: Path) -> None:
     images = np.empty(4, object)
     images[:] = list(arrays()["x_train"])
     path = write(tmp_path, x_train=images)
     with pytest.raises(DataError, match=r"x_train is an object array.*np\.stack"):
+        load_npz(path)
+
+
+def test_class_names_must_be_strings(tmp_path: Path) -> None:
+    path = write(tmp_path, classes=np.array([1, 2]))
+    with pytest.raises(DataError, match=r"classes has dtype int64 .*K strings"):
+        load_npz(path)
+
+
+@given(st.integers(0, len(npz_bytes()) - 1))
+def test_a_truncated_file_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, length: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "truncated.npz"
+    path.write_bytes(npz_bytes()[:length])
+    with pytest.raises(DataError, match="truncated.npz is not a complete .npz file"):
         load_npz(path)
 
 
@@ -91,3 +120,18 @@ def test_a_changed_byte_is_refused_or_harmless(
     else:
         # Dates and attributes in the zip's headers may change, the arrays may not.
         np.testing.assert_array_equal(dataset.x_train, arrays()["x_train"])
+
+
+def test_real_cifar10_images_load(shared_data: Path) -> None:
+    path = shared_data / "cifar10_subset" / "cifar10_subset.npz"
+    if not path.exists():
+        pytest.skip("needs cifar10_subset.npz in the shared data folder")
+    dataset = load_npz(path)
+    assert dataset.image_shape == (32, 32, 3)
+    assert (dataset.num_train, dataset.num_test) == (10_000, 2_000)
+    assert dataset.class_names[0] == "airplane" and dataset.class_names[9] == "truck"
+    np.testing.assert_array_equal(np.bincount(dataset.y_train), [1_000] * 10)
+    # The statistics of all 50,000 CIFAR-10 images, as DARTS uses them; a fifth of the
+    # images, saved as JPEG, comes close.
+    np.testing.assert_allclose(dataset.mean, [0.4914, 0.4822, 0.4465], atol=0.01)
+    np.testing.assert_allclose(dataset.std, [0.2470, 0.2435, 0.2616], atol=0.01)

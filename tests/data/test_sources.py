@@ -43,6 +43,16 @@ def test_digits_name_the_package_they_need(monkeypatch: pytest.MonkeyPatch) -> N
         load_digits()
 
 
+def test_synthetic_has_the_sizes_asked_for() -> None:
+    dataset = synthetic(
+        num_train=25, num_test=7, num_classes=4, image_size=9, channels=2
+    )
+    assert dataset.image_shape == (9, 9, 2)
+    # 25 images of 4 classes: one class has seven, the others six.
+    assert sorted(np.bincount(dataset.y_train)) == [6, 6, 6, 7]
+    assert (dataset.num_test, dataset.num_classes) == (7, 4)
+
+
 def test_synthetic_classes_can_be_told_apart_in_unseen_images() -> None:
     dataset = synthetic(200, 100, 10, 16, 3)
     train = dataset.x_train.astype(np.float64)

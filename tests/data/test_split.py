@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,6 +44,18 @@ def test_stratified_split_keeps_shares(
     np.testing.assert_array_equal(again[1], test)
 
 
+def test_stratified_split_needs_two_of_each_class() -> None:
+    with pytest.raises(DataError, match="class 1 has 1 examples.*at least 2"):
+        stratified_split(np.array([0, 0, 1]), 0.5, seed=0)
+
+
+def test_bilevel_split_by_hand() -> None:
+    # floor(0.5 * 7) = 3 for the weights, 4 for the alphas, as DARTS cuts the list.
+    weights, alphas = bilevel_split(7, 0.5, seed=0)
+    assert (len(weights), len(alphas)) == (3, 4)
+    assert weights.dtype == alphas.dtype == np.int32
+
+
 @given(st.integers(2, 300), FRACTIONS, SEEDS)
 def test_bilevel_split_shares_no_example(
     num_examples: int, fraction: float, seed: int
@@ -81,6 +95,15 @@ def test_epoch_order_draws_each_example_at_most_once(
     np.testing.assert_array_equal(
         epoch_order(seed, epoch, indices, batch_size), batches
     )
+
+
+def test_epoch_order_differs_by_seed_and_by_epoch() -> None:
+    orders = {
+        tuple(epoch_order(seed, epoch, np.arange(30), 30).ravel())
+        for seed in range(3)
+        for epoch in range(3)
+    }
+    assert len(orders) == 9
 
 
 def test_epoch_order_is_the_same_on_every_machine() -> None:
@@ -128,6 +151,36 @@ def test_equal_parts_make_one_pass_each_and_are_ordered_independently() -> None:
         assert set(second.ravel()) == set(alphas)
         # One order for both would pair the same two examples in every epoch.
         assert (second - 40 != first).any()
+
+
+def test_bilevel_order_names_the_part_that_is_too_small() -> None:
+    with pytest.raises(DataError, match="3 examples do not fill one batch"):
+        bilevel_epoch_order(0, 0, np.arange(10), np.arange(3), 4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0.0, 0.0, 1.0, 1.0]), "dtype float64. Labels must be integers"),
+        (np.array([False, False, True, True]), "dtype bool. Labels must be integers"),
+        (np.eye(4, dtype=int), r"shape \(4, 4\). Labels must be \[N\]"),
+        (np.array([0, 0, -1, -1]), "negative label -1"),
+        (np.array([], int), "is empty"),
+    ],
+)
+def test_stratified_split_refuses_what_are_no_labels(
+    labels: np.ndarray, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        stratified_split(labels, 0.5, seed=0)
+
+
+@pytest.mark.parametrize("number", [10.0, np.arange(10), "10"])
+def test_bilevel_split_needs_a_number_of_examples(number: Any) -> None:
+    with pytest.raises(
+        DataError, match="num_examples is of type .* must be an integer"
+    ):
+        bilevel_split(number, 0.5, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,8 +78,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_prepared_data_set_is_read_without_tensorflow(data_dir: Path) -> None:
-    dataset = load("tfds", name="good:1.0.0", path=str(data_dir))
+def test_a_prepared_data_set_is_read(data_dir: Path) -> None:
+    dataset = load_tfds("good", str(data_dir))
     assert dataset.class_names == ("cat", "dog")
     assert dataset.image_shape == (4, 4, 3)
     # tfds shuffles on writing. Image k has the red value 10k and the label k mod 2.
@@ -88,7 +90,11 @@ def test_a_prepared_data_set_is_read_without_tensorflow(data_dir: Path) -> None:
         red = images[:, 1, 2, 0]
         assert sorted(red) == [10 * number for number in range(count)]
         np.testing.assert_array_equal(labels, red // 10 % 2)
-    assert "tensorflow" not in sys.modules
+
+
+def test_load_takes_the_folder_from_path(data_dir: Path) -> None:
+    dataset = load("tfds", name="good:1.0.0", path=str(data_dir))
+    assert dataset.num_train == 6
 
 
 @pytest.mark.parametrize(
@@ -123,3 +129,14 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(DataError, match="install tensorflow-datasets and array_record"):
         load_tfds("mnist")
+
+
+def test_tensorflow_is_never_imported(data_dir: Path, repo_root: Path) -> None:
+    code = (
+        "import sys; from nas_jax import data; "
+        "assert 'tensorflow_datasets' not in sys.modules; "
+        f"data.load_tfds('good', {str(data_dir)!r}); "
+        "assert 'tensorflow' not in sys.modules"
+    )
+    environment = os.environ | {"PYTHONPATH": str(repo_root)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)

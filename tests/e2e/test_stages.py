@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nas_jax.errors import ConfigError
 from nas_jax.run import stages
 
 FOREIGN = (
@@ -114,7 +115,7 @@ def test_a_stage_of_the_user_is_one_row_in_a_config(
     assert stored["letters"] == len(text)
     assert stored["made_from"]["from"] == {"text": text}
     assert "test accuracy" in capfd.readouterr().out
-    with pytest.raises(ValueError, match="cannot add stage 'length'"):
+    with pytest.raises(ConfigError, match="cannot add stage 'length'"):
         stages.register_stage(stages.STAGES[2])
 
 

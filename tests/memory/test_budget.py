@@ -46,6 +46,12 @@ def test_no_bytes(text: str) -> None:
         parse_bytes(text)
 
 
+@given(st.integers(1, 10**9), st.sampled_from(["KiB", "MiB", "GiB"]))
+def test_whole_numbers_are_exact(count: int, unit: str) -> None:
+    power = ("KiB", "MiB", "GiB").index(unit) + 1
+    assert parse_bytes(f"{count}{unit}") == count * 1024**power
+
+
 def candidates(
     kept: tuple[float, ...] = (1.0, 0.5), microbatches: tuple[int, ...] = (1, 2, 4)
 ) -> list[Candidate]:
@@ -82,7 +88,15 @@ class Compiler:
         return self.use(candidate)
 
 
-@pytest.mark.parametrize("budget", [60, 80, 150, 300, 600, 10**6])
+def test_the_fastest_is_taken_where_it_fits() -> None:
+    compiler = Compiler()
+    order = candidates()
+    found = find_fitting(order, 10**6, compiler, residuals)
+    assert found.candidate == order[0]
+    assert compiler.compiled == [order[0]]
+
+
+@pytest.mark.parametrize("budget", [60, 80, 100, 150, 200, 300, 400, 600, 900])
 def test_the_first_that_fits_with_few_compilations(budget: int) -> None:
     compiler = Compiler()
     order = candidates()
@@ -91,7 +105,12 @@ def test_the_first_that_fits_with_few_compilations(budget: int) -> None:
     assert found.candidate == fitting[0]
     assert found.use == compiler.use(fitting[0])
     assert len(compiler.compiled) <= 5
-    assert all(0.35 * residuals(c) <= budget for c in compiler.compiled)
+
+
+def test_hopeless_candidates_are_never_compiled() -> None:
+    compiler = Compiler()
+    find_fitting(candidates(), 60, compiler, residuals)
+    assert all(0.35 * residuals(c) <= 60 for c in compiler.compiled)
 
 
 def test_nothing_fits_names_the_smallest() -> None:

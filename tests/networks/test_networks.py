@@ -93,25 +93,65 @@ def test_published_parameters_of_darts(shared_data: Path) -> None:
         assert parameters(network, entry["genotype"]) == entry["params_c36_l20"], name
 
 
-@pytest.mark.slow
-def test_published_macs_of_darts(shared_data: Path) -> None:
-    network = Architectures(SPACE, Size(36, 20), 10)
-    images = jnp.zeros((1, 32, 32, 3))
-    module = family_of(SPACE).coded(SPACE, Size(36, 20), 10)
-    specs = abstract_variables(module, images)["params"]
+def macs_of(
+    network: Architectures, size: Size, image: Any, genotypes: list[Genotype]
+) -> list[float]:
+    """Multiply-accumulates of architectures for one image, in one program."""
+    module = family_of(network.space).coded(network.space, size, 10)
+    specs = abstract_variables(module, image)["params"]
 
     @jax.jit
     def macs(params: Any, codes: Any) -> jax.Array:
-        return network.observe(params, codes, images, "running").macs
+        return network.observe(params, codes, image, "running").macs
 
     params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), specs)
-    for entry in named(shared_data).values():
-        codes = network.encode([entry["genotype"]])
-        found = macs(params, {n: jnp.asarray(a[0]) for n, a in codes.items()})
-        # Three digits are given.
-        assert float(found) / 1e6 == pytest.approx(
-            float(entry["conv_macs_m"]), abs=6e-4
-        )
+    codes = network.encode(genotypes)
+    rows = [{n: a[i] for n, a in codes.items()} for i in range(len(genotypes))]
+    return [float(macs(params, row)) for row in rows]
+
+
+def test_macs_by_hand() -> None:
+    """Channels 4, a normal and a reduction cell, 8x8 images of 3 channels."""
+    normal = [
+        *(("sep_conv_3x3", 1), ("max_pool_3x3", 0)),
+        *(("dil_conv_5x5", 2), ("skip_connect", 0)),
+        *(("avg_pool_3x3", 1), ("sep_conv_5x5", 3)),
+        *(("dil_conv_3x3", 0), ("skip_connect", 4)),
+    ]
+    reduce = [
+        *(("skip_connect", 0), ("sep_conv_5x5", 1)),
+        *(("max_pool_3x3", 0), ("avg_pool_3x3", 2)),
+        *(("dil_conv_3x3", 1), ("sep_conv_3x3", 3)),
+        *(("skip_connect", 2), ("dil_conv_5x5", 1)),
+    ]
+    genotype = Genotype.parse(SPACE, f"Genotype(normal={normal}, reduce={reduce})")
+    stem = 9 * 3 * 12 * 64
+    first = (12 + 12) * 4 * 64  # both inputs
+    first += 2 * (9 * 4 + 4 * 4) * 64  # sep_conv_3x3
+    first += (25 * 4 + 4 * 4) * 64  # dil_conv_5x5
+    first += 2 * (25 * 4 + 4 * 4) * 64  # sep_conv_5x5
+    first += (9 * 4 + 4 * 4) * 64  # dil_conv_3x3
+    second = (12 + 16) * 8 * 64  # inputs, before they are halved
+    second += 8 * 8 * 16  # skip_connect of an input; that of node 2 is free
+    second += 2 * (25 * 8 + 8 * 8) * 16  # sep_conv_5x5, its first half halves
+    second += (9 * 8 + 8 * 8) * 16  # dil_conv_3x3
+    second += 2 * (9 * 8 + 8 * 8) * 16  # sep_conv_3x3
+    second += (25 * 8 + 8 * 8) * 16  # dil_conv_5x5
+    size = Size(4, 2)
+    network = Architectures(SPACE, size, 10)
+    (found,) = macs_of(network, size, jnp.zeros((1, 8, 8, 3)), [genotype])
+    assert int(found) == stem + first + second + (32 + 1) * 10
+
+
+@pytest.mark.slow
+def test_published_macs_of_darts(shared_data: Path) -> None:
+    size, entries = Size(36, 20), named(shared_data).values()
+    genotypes = [entry["genotype"] for entry in entries]
+    network = Architectures(SPACE, size, 10)
+    found = macs_of(network, size, jnp.zeros((1, 32, 32, 3)), genotypes)
+    # Three digits are given.
+    published = [float(entry["conv_macs_m"]) for entry in entries]
+    np.testing.assert_allclose(np.array(found) / 1e6, published, atol=6e-4, rtol=0)
 
 
 @pytest.fixture(scope="module")

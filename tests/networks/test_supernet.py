@@ -150,6 +150,25 @@ def test_second_derivatives() -> None:
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 
 
+def test_gradients_that_nobody_asks_for_are_not_computed() -> None:
+    mask = SpaceMask.full(darts_space(1, ("none", "skip_connect", "sep_conv_3x3")))
+    network, weights = Supernet(mask, 4, 1, 3), some_weights(mask)
+
+    def loss(params: Any, weights: Any) -> jax.Array:
+        logits = network.apply(params, IMAGES, weights)
+        return jnp.mean(jnp.square(logits - 1))
+
+    def flops(arguments: Any) -> float:
+        run = jax.jit(jax.grad(loss, arguments), compiler_options=FAST)
+        analysis = run.lower(variables(network), weights).compile().cost_analysis()
+        assert analysis is not None
+        return float(analysis["flops"])
+
+    both, weights_alone, alphas_alone = (flops(a) for a in ((0, 1), 0, 1))
+    # The alphas' gradient is one product with what is there already.
+    assert weights_alone < both and alphas_alone < 0.85 * both
+
+
 def test_bfloat16_is_close_and_leaves_parameters_alone() -> None:
     mask = pruned(SMALL)
     weights = some_weights(mask)

@@ -187,6 +187,23 @@ def test_figures_by_hand() -> None:
     assert (found.genes, found.decided, found.is_noise) == (4, 0, True)
 
 
+def test_a_search_that_has_not_moved_decides_nothing() -> None:
+    for mask in (SpaceMask.full(darts_space()), SpaceMask.full(nasbench201_space())):
+        found = decision(mask, searched(mask, 10))
+        assert (found.moved, found.walk) == (0, 0)
+        assert found.noise == pytest.approx(1e-3, rel=0.3)
+        assert found.decided <= 1
+        assert found.is_noise
+
+
+def test_a_search_that_kept_a_direction_decides() -> None:
+    for mask in (SpaceMask.full(darts_space()), SpaceMask.full(nasbench201_space())):
+        found = decision(mask, searched(mask, 10, drift=1.0, walk=0.002))
+        assert found.decided >= 0.8 * found.genes
+        assert not found.is_noise
+        assert found.moved > 20 * found.walk
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0])
 def test_a_long_walk_decides_nothing_however_far_it_goes(scale: float) -> None:
     # A larger learning rate takes chance as far as it takes the rest.
@@ -195,6 +212,27 @@ def test_a_long_walk_decides_nothing_however_far_it_goes(scale: float) -> None:
         found = decision(mask, searched(mask, 30, walk=scale, seed=seed))
         assert found.decided <= 1
         assert found.moved > 5 * found.noise
+
+
+def test_few_steps_are_measured_against_the_noise_of_the_start() -> None:
+    mask = SpaceMask.full(darts_space())
+    found = decision(mask, searched(mask, 2, drift=5e-4, walk=1e-4))
+    assert found.walk < found.noise
+    assert found.is_noise
+
+
+def test_half_of_the_genes_is_not_most() -> None:
+    for decided, noise in ((1, True), (2, True), (3, False)):
+        found = Decision(4, decided, 1.0, 1.0, 1.0, 0.5, 0.5)
+        assert found.is_noise == noise
+
+
+def test_edges_with_one_operation_have_nothing_to_decide() -> None:
+    mask = SpaceMask.full(nasbench201_space())
+    one = mask.drop(o for o in mask.space.operations() if o[2] != "skip_connect")
+    found = decision(one, searched(one, 3, drift=1.0))
+    assert found == Decision(0, 0, 0.0, 0.0, 0.0, 1.0, 1.0)
+    assert not found.is_noise
 
 
 def test_the_pull_of_all_edges_alike_is_a_decision() -> None:
@@ -209,24 +247,8 @@ def test_the_pull_of_all_edges_alike_is_a_decision() -> None:
     assert (found.genes, found.decided) == (4, 4)
 
 
-@pytest.mark.parametrize("space", [darts_space(), nasbench201_space()])
-def test_noise_decides_nothing_and_a_direction_does(space: SearchSpace) -> None:
-    mask = SpaceMask.full(space)
-    still = decision(mask, searched(mask, 10))
-    assert (still.moved, still.walk) == (0, 0)
-    assert still.noise == pytest.approx(1e-3, rel=0.3)
-    assert still.decided <= 1 and still.is_noise
-    # Few steps are measured against the noise of the start.
-    short = decision(mask, searched(mask, 2, drift=5e-4, walk=1e-4))
-    assert short.walk < short.noise and short.is_noise
-    far = decision(mask, searched(mask, 10, drift=1.0, walk=0.002))
-    assert far.decided >= 0.8 * far.genes and not far.is_noise
-    assert far.moved > 20 * far.walk
-    for steps in ((), (0,), (0, 0), (0, 5, 4)):
-        with pytest.raises(ValueError, match="steps that grow"):
-            decision(mask, [(step, searched(mask, 1)[0][1]) for step in steps])
-    # Half of the genes is not most; edges with one operation decide nothing.
-    assert [Decision(4, n, 1.0, 1.0, 1.0, 0.5, 0.5).is_noise for n in (2, 3)] == [1, 0]
-    one = mask.drop(o for o in space.operations() if o[2] != "skip_connect")
-    found = decision(one, searched(one, 3, drift=1.0))
-    assert found == Decision(0, 0, 0.0, 0.0, 0.0, 1.0, 1.0) and not found.is_noise
+@pytest.mark.parametrize("steps", [(), (0,), (0, 0), (0, 5, 4)])
+def test_a_history_that_is_none(steps: tuple[int, ...]) -> None:
+    even = weights([EVEN] * 2, [EVEN] * 2)
+    with pytest.raises(ValueError, match="steps that grow"):
+        decision(ONE, [(step, even) for step in steps])

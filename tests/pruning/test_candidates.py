@@ -5,7 +5,7 @@ import pytest
 
 from nas_jax.errors import MaskError
 from nas_jax.pruning import leave_one_out
-from nas_jax.pruning.candidates import random_paths, removable
+from nas_jax.pruning.candidates import members, random_paths, removable
 from nas_jax.spaces import SpaceMask, darts_space
 
 FULL = SpaceMask.full(darts_space(1, ("none", "skip_connect", "sep_conv_3x3")))
@@ -13,11 +13,6 @@ KEEP_ONE = {(cell, edge): 1 for cell in ("normal", "reduce") for edge in (0, 1)}
 
 
 def test_leave_one_out_removes_exactly_one() -> None:
-    # The last operation of an edge is no candidate, nor is one of another edge.
-    last = FULL.drop([("reduce", 0, "none"), ("reduce", 0, "skip_connect")])
-    edges = {(cell, edge) for cell, edge, _ in removable(last, KEEP_ONE)}
-    assert edges == {*KEEP_ONE} - {("reduce", 0)}
-    assert removable(last, {("normal", 0): 3}) == []
     mask = FULL.drop([("normal", 1, "skip_connect")])
     operations = [op for op in removable(mask, KEEP_ONE) if op[0] == "normal"]
     # Three operations on edge 0 and two that are left on edge 1.
@@ -38,6 +33,20 @@ def test_leave_one_out_removes_exactly_one() -> None:
         assert live[cell][index, edge].sum() == arrays[cell][edge].sum() - 1
 
 
+def test_the_last_operation_of_an_edge_is_no_candidate() -> None:
+    mask = FULL.drop([("reduce", 0, "none"), ("reduce", 0, "skip_connect")])
+    edges = {(cell, edge) for cell, edge, _ in removable(mask, KEEP_ONE)}
+    assert edges == {("normal", 0), ("normal", 1), ("reduce", 1)}
+    assert len(removable(mask, KEEP_ONE)) == 9
+
+
+def test_edges_that_keep_what_they_have_offer_no_candidates() -> None:
+    assert removable(FULL, {("normal", 0): 3}) == []
+    assert removable(FULL, {("normal", 1): 2}) == [
+        ("normal", 1, op) for op in ("none", "skip_connect", "sep_conv_3x3")
+    ]
+
+
 def test_random_paths_have_one_kept_operation_on_every_edge() -> None:
     mask = FULL.drop([("normal", 0, "none"), ("reduce", 1, "skip_connect")])
     live = random_paths(mask, 9, np.random.default_rng(0))
@@ -55,8 +64,17 @@ def test_random_paths_have_one_kept_operation_on_every_edge() -> None:
     assert len({path.tobytes() for path in live["reduce"]}) > 3
 
 
+def test_members_are_columns_of_the_live_arrays() -> None:
+    operations = [("normal", 1, "sep_conv_3x3"), ("reduce", 0, "none")]
+    live = leave_one_out(FULL, operations)
+    np.testing.assert_array_equal(
+        members(live, FULL, operations), [[1, 1], [0, 1], [1, 0]]
+    )
+
+
 @pytest.mark.parametrize(
-    "operation", [("normal", 1, "skip_connect"), ("normal", -1, "none")]
+    "operation",
+    [("normal", 1, "skip_connect"), ("normal", -1, "none"), ("reduce", 2, "none")],
 )
 def test_what_is_not_there_cannot_be_left_out(operation: tuple[str, int, str]) -> None:
     # The candidate would be the whole network, and the operation of no importance.

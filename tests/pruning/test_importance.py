@@ -22,13 +22,19 @@ def test_relative_importance_by_hand() -> None:
         np.array([10.0, -4.0]), np.array([[5.0, -6.0], [12.0, -3.0]])
     )
     np.testing.assert_allclose(importance, [[0.5, 0.5], [-0.2, -0.25]])
-    # Three repeats, each relative to its own whole, of scores that are better lower,
-    # in float32; what cannot be compared needs no sign, and is NaN.
-    whole = np.float32([[10.0], [3.0], [0.0]])
-    without = np.float32([[[15.0]], [[2.0]], [[1.0]]])
-    sign = np.array([-1.0, -1.0, 0.0])[:, None, None]
-    importance = relative_importance(whole, without, sign)
-    np.testing.assert_array_equal(importance[..., 0, 0], [0.5, -1 / 3, np.nan])
+
+
+def test_relative_importance_of_float32_is_computed_in_float64() -> None:
+    whole, without = np.float32([3.0]), np.float32([[1.0]])
+    importance = relative_importance(whole, without)
+    assert importance.dtype == np.float64
+    assert importance[0, 0] == 2 / 3
+
+
+def test_what_cannot_be_compared_is_nan() -> None:
+    whole = np.array([np.nan, np.inf, 0.0, 2.0])
+    importance = relative_importance(whole, np.array([[1.0, 1.0, 1.0, 1.0]]))
+    np.testing.assert_array_equal(importance, [[np.nan, np.nan, np.nan, 0.5]])
 
 
 def test_an_operation_without_which_a_score_is_not_finite_is_important() -> None:
@@ -43,6 +49,21 @@ def test_an_operation_without_which_a_score_is_not_finite_is_important() -> None
     found = sum_of_changes(np.array([[[1.0], [1.0]], [[inf], [2.0]]]))
     np.testing.assert_array_equal(found.total, [inf, 1.5])
     assert np.isnan(found.spread[0]) and found.spread[1] == 0.5
+
+
+def test_a_score_that_is_better_lower_counts_with_the_other_sign() -> None:
+    # Without the first operation the condition number rises from 10 to 15: important.
+    importance = relative_importance(
+        np.array([10.0, 4.0]), np.array([[15.0, 3.0], [8.0, 5.0]]), np.array([-1.0, 1])
+    )
+    np.testing.assert_allclose(importance, [[0.5, 0.25], [-0.2, -0.25]])
+
+
+def test_every_repeat_is_relative_to_its_own_whole() -> None:
+    whole = np.array([[10.0], [20.0]])
+    without = np.array([[[5.0], [10.0]], [[5.0], [20.0]]])
+    importance = relative_importance(whole, without)
+    np.testing.assert_allclose(importance, [[[0.5], [0.0]], [[0.75], [0.0]]])
 
 
 def test_sum_of_changes_by_hand() -> None:
@@ -63,9 +84,13 @@ def test_sum_of_ranks_by_hand() -> None:
     np.testing.assert_array_equal(found.total, [1 + 2, 1 + 0, 2 + 1, 0 + 3])
     np.testing.assert_array_equal(found.spread, 0)
     np.testing.assert_array_equal(found.parts[:3, 0], [0.1, 0.1, 0.5])
-    # Ranks are of the mean over repeats; one of them by itself says the opposite.
-    found = sum_of_ranks(np.array([[[0.0], [1.0]], [[3.0], [1.0]]]))
+
+
+def test_ranks_are_of_the_mean_over_repeats() -> None:
+    changes = np.array([[[0.0], [1.0]], [[3.0], [1.0]]])
+    found = sum_of_ranks(changes)
     np.testing.assert_array_equal(found.total, [1, 0])
+    # Each repeat by itself ranks them the other way round.
     np.testing.assert_array_equal(found.spread, [0.5, 0.5])
 
 
@@ -83,11 +108,20 @@ def test_marginal_ranks_by_hand() -> None:
     np.testing.assert_allclose(found.total, np.add(first, second))
 
 
+def test_equal_scores_share_the_mean_of_their_ranks() -> None:
+    scores = np.array([[[5.0], [5.0], [7.0]]])
+    found = marginal_ranks(scores, np.eye(3), np.ones(1))
+    np.testing.assert_allclose(found.total, [-0.5, -0.5, 1.0])
+
+
 @pytest.mark.parametrize(
     ("whole", "without"),
     [
         ((2,), (2,)),
+        ((), (3, 2)),
         ((1,), (3, 2)),  # Would be compared with both scores.
+        ((3,), (3, 2)),
+        ((3, 2), (3, 2)),
         ((4, 2), (5, 3, 2)),
     ],
 )
@@ -98,12 +132,20 @@ def test_scores_that_do_not_belong_together(
         relative_importance(np.ones(whole), np.ones(without))
 
 
-@pytest.mark.parametrize("sign", [0.0, np.nan, np.array([1.0, 0.5]), np.ones(3)])
+@pytest.mark.parametrize(
+    "sign", [0.0, 2.0, np.nan, np.array([1.0, 0.5]), np.ones(3), np.ones((4, 1, 1))]
+)
 def test_signs_that_are_none(sign: np.ndarray | float) -> None:
     with pytest.raises(DataError, match="must be 1 or -1 for each of the 2 scores"):
         relative_importance(np.ones(2), np.ones((3, 2)), sign)
     with pytest.raises(DataError, match="sign"):
         marginal_ranks(np.ones((1, 3, 2)), np.eye(3), sign)  # type: ignore[arg-type]
+
+
+def test_a_score_that_is_not_known_needs_no_sign() -> None:
+    whole = np.array([0.0, np.nan, -2.0])
+    found = relative_importance(whole, np.full((1, 3), -3.0), np.sign(whole))
+    np.testing.assert_array_equal(found, [[np.nan, np.nan, -0.5]])
 
 
 @pytest.mark.parametrize("combine", [sum_of_changes, sum_of_ranks])

@@ -38,6 +38,14 @@ def test_edges_that_have_one_operation_are_counted() -> None:
     assert warnings_of_loss(start, end, budget) == [said]
 
 
+def test_edges_that_have_no_more_than_they_keep_are_counted() -> None:
+    start = left(DARTS, 2, 1)
+    kept = tuple(tuple(ops[-2:] for ops in cell) for cell in start.kept)
+    assert warnings_of_loss(start, SpaceMask(DARTS.space, kept), Target(keep=2)) == [
+        "1 of 28 edges lost nothing, with 2 operations or fewer each"
+    ]
+
+
 @pytest.mark.parametrize(
     ("target", "why"),
     [

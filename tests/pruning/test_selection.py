@@ -61,12 +61,27 @@ def test_the_shortest_that_fits(sizes: list[int], budget: int) -> None:
         return sum(sizes[count:])
 
     calls: list[int] = []
-    assert shortest_that_fits(len(sizes), lambda count: 10**9, budget) == len(sizes)
     count = shortest_that_fits(len(sizes), needs, budget)
     fewest = next(n for n in range(len(sizes) + 1) if needs(n) <= budget)
     assert sum(sizes[count:]) <= budget
     assert count == fewest or sum(sizes[count:]) >= CLOSE_ENOUGH * budget
     assert count >= fewest
+
+
+def test_few_measurements_of_a_line() -> None:
+    calls: list[int] = []
+
+    def needs(count: int) -> int:
+        calls.append(count)
+        return 6000 - 25 * count
+
+    assert needs(shortest_that_fits(168, needs, 3000)) <= 3000
+    # Both ends, and a guess.
+    assert len(calls) - 1 <= 4
+
+
+def test_nothing_fits() -> None:
+    assert shortest_that_fits(5, lambda count: 100, 10) == 5
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from nas_jax.pruning import (
     get_strategy,
     prune,
     register_strategy,
+    zero_cost_pt,
     zero_one_shot,
 )
 from nas_jax.pruning.candidates import removable
@@ -53,6 +54,18 @@ def test_rounds_of_leave_one_out(
         SEVEN, Target(keep=keep).keeps(DARTS), np.random.default_rng(0)
     )
     assert [sorted(set(goal.values())) for goal in goals] == expected
+
+
+def test_zero_cost_pt_decides_edge_by_edge_in_a_random_order() -> None:
+    strategy = zero_cost_pt(SIZE)
+    keep = Target(0.5).keeps(DARTS)
+    first, again, other = (
+        strategy.schedule(SEVEN, keep, np.random.default_rng(seed))
+        for seed in (0, 0, 1)
+    )
+    assert first == again != other
+    assert all(len(goal) == 1 for goal in first)
+    assert sorted(edge for goal in first for edge in goal) == sorted(keep)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

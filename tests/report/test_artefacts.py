@@ -38,14 +38,28 @@ def edit(path: Path, change: Any) -> None:
     path.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
+def test_finished_directory_reads_whole(finished: Path) -> None:
+    artefacts = read_artefacts(finished)
+    assert None not in vars(artefacts).values()
+    assert artefacts.pruning is not None and len(artefacts.pruning.operations) == 224
+    assert artefacts.search is not None and len(artefacts.search.rows) == 24
+    assert artefacts.genotype is not None
+    assert artefacts.genotype.cells["reduce"].concat == (2, 3, 4, 5)
+
+
 def test_missing_directory(tmp_path: Path) -> None:
     with pytest.raises(WorkdirError, match="no working directory"):
         read_artefacts(tmp_path / "nowhere")
 
 
+def test_empty_log_counts_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "search.jsonl").write_text("\n", encoding="utf-8")
+    assert read_artefacts(tmp_path).search is None
+
+
 @pytest.mark.parametrize("file", ["search.jsonl", "retrain.jsonl"])
 @pytest.mark.parametrize(
-    "bad", [b'{"step": 3, ', b'{"step": "x"}', b"[1]", b'{"step": "\xff"}']
+    "bad", [b'{"step": 3, ', b"not json", b'{"step": "x"}', b"[1]", b'{"step": "\xff"}']
 )
 def test_damaged_row_is_left_out_and_told(workdir: Path, file: str, bad: bytes) -> None:
     path = workdir / file
@@ -55,10 +69,11 @@ def test_damaged_row_is_left_out_and_told(workdir: Path, file: str, bad: bytes) 
     lines[6] = bad
     path.write_bytes(b"\n".join(lines) + b"\n")
     found = read_artefacts(workdir)
-    assert found.search and found.retrain and whole.search and whole.retrain
-    lost = [len(whole.search.rows) - len(found.search.rows)]
-    lost.append(len(whole.retrain) - len(found.retrain))
-    assert lost == ([1, 0] if file == "search.jsonl" else [0, 1])
+    for log, before in ((found.search, whole.search), (found.retrain, whole.retrain)):
+        rows, all_rows = (getattr(one, "rows", one) for one in (log, before))
+        damaged = log is (found.search if file == "search.jsonl" else found.retrain)
+        kept = [row for i, row in enumerate(all_rows) if not (damaged and i == 6)]
+        assert list(rows) == kept
     note = f"1 damaged row of {file} left out"
     assert found.notes == (note,)
     assert note in write_report(workdir).read_text(encoding="utf-8")
@@ -99,35 +114,101 @@ def test_no_advice_removes_a_file(workdir: Path, name: str) -> None:
     assert "put back the file" in str(caught.value)
 
 
-def row(**changed: Any) -> Any:
-    """Changes an operation of prune.json."""
-    return lambda value: value["operations"][1].update(changed)
+def test_json_syntax_error_names_the_line(workdir: Path) -> None:
+    (workdir / "memory.json").write_text('{\n"target": "cpu",\n}', encoding="utf-8")
+    with pytest.raises(WorkdirError, match=r"memory\.json, line [23]: not valid JSON"):
+        read_artefacts(workdir)
+
+
+def test_wrong_type_names_file_field_and_value(workdir: Path) -> None:
+    path = workdir / "prune.json"
+    edit(path, lambda value: value["operations"][17].update(kept="yes"))
+    message = r"prune\.json: operations\[17\]\.kept must be true or false, got 'yes'"
+    with pytest.raises(WorkdirError, match=message):
+        read_artefacts(workdir)
+
+
+def test_missing_member_names_its_path(workdir: Path) -> None:
+    edit(workdir / "memory.json", lambda value: value["pruned"].pop("peak_bytes"))
+    with pytest.raises(WorkdirError, match=r"pruned\.peak_bytes is missing"):
+        read_artefacts(workdir)
+
+
+def test_counts_must_agree_with_the_rows(workdir: Path) -> None:
+    edit(workdir / "prune.json", lambda value: value.update(kept=111))
+    with pytest.raises(WorkdirError, match=r"kept must be the 112 operations"):
+        read_artefacts(workdir)
+
+
+def ranked_twice(value: Any) -> None:
+    value["rankers"].append(value["rankers"][0])
+
+
+def in_no_round(value: Any) -> None:
+    value["operations"][1]["round"] = 0
+
+
+def in_a_later_round(value: Any) -> None:
+    value["operations"][1]["round"] = 2
+
+
+def of_no_proxy(value: Any) -> None:
+    value["operations"][1]["scores_std"]["zen"] = 0.1
+
+
+def negative_margin(value: Any) -> None:
+    value["operations"][1]["margin"] = -0.1
+
+
+def budget_without_a_step(value: Any) -> None:
+    value.update(budget={"allowed": 2**30, "target": "h100"})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v["rankers"].append(v["rankers"][0]), "rankers must be one for"),
-        (row(round=0), r"operations\[1\]\.round must be 1 or more"),
-        (row(round=2), r"operations\[1\]\.round must be at most 1"),
-        (row(scores_std={"zen": 0.1}), r"operations\[1\]\.scores_std\.zen is of no"),
-        (row(margin=-0.1), r"operations\[1\]\.margin must be a distance"),
-        (row(kept="yes"), r"operations\[1\]\.kept must be true or false, got 'yes'"),
-        (
-            lambda v: v.update(budget={"allowed": 1, "target": "h"}),
-            "budget.needed is mi",
-        ),
-        (lambda v: v.update(level=None), "level is null, and there is no keep"),
-        (lambda v: v.pop("rounds"), "rounds is missing"),
-        (lambda v: v.update(warnings=[1]), r"warnings\[0\] must be a string"),
-        (lambda v: v.update(keep=-1), "keep must be a whole number"),
-        (lambda v: v.update(kept=111), "kept must be the 112 operations"),
+        (ranked_twice, r"rankers must be one for each of the proxies"),
+        (in_no_round, r"operations\[1\]\.round must be 1 or more"),
+        (in_a_later_round, r"operations\[1\]\.round must be at most 1"),
+        (of_no_proxy, r"operations\[1\]\.scores_std\.zen is of no proxy"),
+        (negative_margin, r"operations\[1\]\.margin must be a distance"),
+        (budget_without_a_step, r"budget\.needed is missing"),
+        (lambda value: value.pop("rounds"), r"rounds is missing"),
+        (lambda value: value.update(warnings=[1]), r"warnings\[0\] must be a string"),
+        (lambda value: value.update(keep=-1), r"keep must be a whole number"),
     ],
 )
 def test_prune_json_is_checked(workdir: Path, change: Any, message: str) -> None:
     edit(workdir / "prune.json", change)
     with pytest.raises(WorkdirError, match=rf"^prune\.json: {message}"):
         read_artefacts(workdir)
+
+
+def test_prune_json_without_a_target_is_an_error(fake: Any, tmp_path: Path) -> None:
+    fake.fill(tmp_path, steps=2, epochs=1)
+    path = tmp_path / "prune.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(written | {"level": None}), encoding="utf-8")
+    with pytest.raises(WorkdirError, match="level is null"):
+        read_artefacts(tmp_path)
+
+
+def test_prune_json_reads_what_was_written(fake: Any, tmp_path: Path) -> None:
+    budget = {"budget_bytes": 100, "budget_target": "h100", "step_bytes": 99}
+    fake.fill(tmp_path, steps=2, epochs=1, strategy="te_nas", rounds=2, budget=budget)
+    written = json.loads((tmp_path / "prune.json").read_text(encoding="utf-8"))
+    pruning = read_artefacts(tmp_path).pruning
+    assert pruning is not None and pruning.budget is not None
+    assert vars(pruning.budget) == {"allowed": 100, "target": "h100", "needed": 99}
+    for name in ("keep", "min_parametric", "rounds", "candidates", "level"):
+        assert getattr(pruning, name) == written[name]
+    for ranker, row in zip(pruning.rankers, written["rankers"], strict=True):
+        assert vars(ranker) == {**row, "norm": row["norm"] or ""}
+    same = ("score", "score_std", "scores", "scores_std", "round", "margin", "kept")
+    for operation, row in zip(pruning.operations, written["operations"], strict=True):
+        assert {name: getattr(operation, name) for name in same} == {
+            name: row[name] for name in same
+        }
 
 
 def test_not_utf8_names_the_line(workdir: Path) -> None:

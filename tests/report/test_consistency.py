@@ -46,6 +46,10 @@ def set_input(name: str, value: Any) -> Change:
     return lambda artefact: artefact["made_from"]["from"].update({name: value})
 
 
+def test_a_whole_run_belongs_together(workdir: Path) -> None:
+    assert read_artefacts(workdir).notes == ()
+
+
 STAGES = ["prune.json", "genotype.json", "memory.json", "retrain.json", "summary.json"]
 
 
@@ -75,6 +79,14 @@ def test_a_search_of_another_mask_than_pruning_left(workdir: Path, file: str) ->
     text = refused(workdir)
     assert f"prune.json and {file}" in text or "genotype.json and memory.json" in text
     assert "their masks differ" in text
+
+
+def test_without_pruning_there_is_no_mask_to_compare(workdir: Path) -> None:
+    for name in LOGS + ["summary.json", "prune.json"]:
+        (workdir / name).unlink()
+    for file in ("genotype.json", "memory.json"):
+        edit(workdir / file, set_input("mask", "0" * 64))
+    assert read_artefacts(workdir).notes == ()
 
 
 def test_memory_of_another_start(workdir: Path) -> None:
@@ -131,7 +143,7 @@ def test_folder_of_a_version_that_recorded_nothing(workdir: Path) -> None:
     assert "does not record what" in summary_text(workdir)
 
 
-@pytest.mark.parametrize("value", [None, "text", {"digest": 1, "from": []}])
+@pytest.mark.parametrize("value", [None, 3, "text", [], {}, {"digest": 1, "from": []}])
 def test_any_record_reads(workdir: Path, value: Any) -> None:
     for file in STAGES:
         edit(workdir / file, lambda artefact: artefact.update(made_from=value))
@@ -154,3 +166,12 @@ def test_retraining_of_another_genotype_than_the_one_found(workdir: Path) -> Non
     given_genotype(workdir, lambda text: text.replace("sep_conv_3x3", "skip_connect"))
     (note,) = read_artefacts(workdir).notes
     assert note == "the network that was retrained is another than genotype.json has"
+
+
+def test_another_listing_is_no_other_genotype(workdir: Path) -> None:
+    def swapped(text: str) -> str:
+        first, second, rest = text.removeprefix("Genotype(normal=[").split("), ", 2)
+        return f"Genotype(normal=[{second}), {first}), {rest}"
+
+    given_genotype(workdir, swapped)
+    assert read_artefacts(workdir).notes == ()

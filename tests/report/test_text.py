@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nas_jax.artefacts import Summary
 from nas_jax.report import summary_text
-from nas_jax.report.artefacts import Artefacts
+from nas_jax.report.artefacts import Artefacts, Summary
 from nas_jax.report.formats import (
     change,
     count,
@@ -41,6 +40,10 @@ def test_summary_has_the_headline_and_the_genotype(finished: Path) -> None:
     assert f"genotype          {genotype}\n" in text
     wrapped = [line for line in text.splitlines() if "Genotype(" not in line]
     assert max(map(len, wrapped)) <= 88
+
+
+def test_summary_of_an_empty_directory(tmp_path: Path) -> None:
+    assert summary_text(tmp_path) == "experiment\n  no stage has finished yet\n"
 
 
 def test_summary_prints_no_control_characters(workdir: Path) -> None:
@@ -77,9 +80,21 @@ def test_page_says_when_an_earlier_epoch_was_better() -> None:
     assert best_note(Artefacts(retrain=logged(0.5, 0.8, 0.8))) == ""
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (8.44, "8.4 s"),
+        (59.96, "1 min"),
+        (192, "3 min 12 s"),
+        (3599.7, "1 h"),
+        (90000, "1 d 1 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
 def test_numbers_as_text() -> None:
-    times = [duration(seconds) for seconds in (8.44, 59.96, 192, 3599.7, 90000)]
-    assert times == ["8.4 s", "1 min", "3 min 12 s", "1 h", "1 d 1 h"]
     assert mebibytes(5005 * 2**20) == "5,005 MiB"
     assert mebibytes(2**19) == "0.50 MiB"
     assert count(41234) == "41,234" and count(3349342) == "3.35 M"
@@ -93,7 +108,9 @@ def test_numbers_as_text() -> None:
     [
         ([0, 0.5, 1], ["0", "0.5", "1"]),
         ([-20, 0, 20], ["−20", "0", "20"]),
+        ([0.0625], ["0.0625"]),
         ([1.2345, 1.2346], ["1.2345", "1.2346"]),
+        ([0.001, 0.0015], ["0.001", "0.0015"]),
         ([1e9, 1e9 + 0.5], ["1000000000", "1000000000.5"]),
         ([1e30, 2e30], ["1e+30", "2e+30"]),
         ([], []),

@@ -31,10 +31,25 @@ def test_the_whole_of_nasbench201_is_drawn_once() -> None:
     assert len(drawn) == 15_625
 
 
+def test_every_number_is_another_genotype() -> None:
+    space = small_darts()
+    assert space.size() == 48**2
+    every = [genotype_at(space, index) for index in range(48**2)]
+    assert len(set(every)) == 48**2
+    # The order of a node's edges makes no other architecture.
+    as_sets = {
+        tuple(
+            frozenset(zip(spec.gene_nodes, cell.genes, strict=True))
+            for spec, cell in zip(space.cells, genotype.cells, strict=True)
+        )
+        for genotype in every
+    }
+    assert len(as_sets) == 48**2
+
+
 def test_a_part_of_a_space_is_drawn_once_and_holds_nothing_else() -> None:
     space = small_darts()
     gone = [("normal", 0, "skip_connect"), ("reduce", 3, "max_pool_3x3")]
-    assert space.size() == 48**2
     mask = SpaceMask.full(space).drop(gone)
     every = [genotype_at(mask, index) for index in range(space.size(mask))]
     whole = [genotype_at(space, index) for index in range(space.size())]
@@ -49,7 +64,6 @@ def test_a_part_of_a_space_is_drawn_once_and_holds_nothing_else() -> None:
             for node, (op, source) in zip(spec.gene_nodes, cell.genes, strict=True)
         )
 
-    assert len(set(whole)) == len(whole)
     assert every == [genotype for genotype in whole if kept(genotype)]
     assert set(sample_genotypes(mask, len(every), seed=0)) == set(every)
 
@@ -58,24 +72,51 @@ def test_darts_is_drawn_uniformly() -> None:
     space = small_darts()
     drawn = Counter(
         genotype
-        for seed in range(200)
+        for seed in range(600)
         for genotype in sample_genotypes(space, 48, seed)
     )
-    # 200 * 48 / 2304 = 4.17 of each expected. Chi-square with 2303 degrees of freedom
+    # 600 * 48 / 2304 = 12.5 of each expected. Chi-square with 2303 degrees of freedom
     # has the standard deviation sqrt(2 * 2303) = 68.
-    every, mean = [genotype_at(space, i) for i in range(48**2)], 200 * 48 / 2304
-    square = sum((drawn[g] - mean) ** 2 / mean for g in every)
+    every = [genotype_at(space, index) for index in range(48**2)]
+    square = sum((drawn[genotype] - 12.5) ** 2 / 12.5 for genotype in every)
     assert abs(square - 2303) < 5 * 68
 
 
-# The last has more architectures than a machine integer can count.
-@pytest.mark.parametrize("space", [nasbench201_space(), darts_space(), darts_space(7)])
+def test_genotypes_of_darts_obey_its_rules() -> None:
+    space = darts_space()
+    drawn = sample_genotypes(space, 200, seed=3)
+    assert len(set(drawn)) == 200
+    for genotype in drawn:
+        # Genotype itself checks sources and operations when it is made.
+        assert Genotype.parse(space, str(genotype)) == genotype
+        assert all(op != NONE for cell in genotype.cells for op, _ in cell.genes)
+    ops = {op for genotype in drawn for cell in genotype.cells for op, _ in cell.genes}
+    assert len(ops) == 7
+    last = Counter(
+        tuple(sorted(s for _, s in genotype.cells[0].genes[-2:])) for genotype in drawn
+    )
+    assert len(last) == 10  # pairs of the last node's 5 edges
+
+
+@pytest.mark.parametrize("space", [nasbench201_space(), darts_space()])
 def test_seeds(space: SearchSpace) -> None:
     first = sample_genotypes(space, 20, seed=1)
     assert sample_genotypes(space, 20, seed=1) == first
     assert sample_genotypes(space, 30, seed=1)[:20] == first
     assert sample_genotypes(space, 20, seed=2) != first
-    assert all(Genotype.parse(space, str(genotype)) == genotype for genotype in first)
+
+
+def test_a_space_too_large_for_a_machine_integer() -> None:
+    space = darts_space(7)
+    assert space.size() > 2**64
+    assert len(set(sample_genotypes(space, 5, seed=0))) == 5
+
+
+@pytest.mark.parametrize("num", [0, -1, 15_626])
+def test_too_many_or_too_few(num: int) -> None:
+    expected = f"{num} different .* 'nasbench201' has 15,625; ask for 1 to 15,625"
+    with pytest.raises(ConfigError, match=expected):
+        sample_genotypes(nasbench201_space(), num, seed=0)
 
 
 def test_operations_and_edges_of_one_node_by_hand() -> None:
@@ -96,14 +137,8 @@ def test_number_that_the_space_does_not_have(space: SearchSpace) -> None:
             genotype_at(space, index)
 
 
-@pytest.mark.parametrize(
-    ("num", "seed", "said"),
-    [
-        (0, 0, "0 different .* 'nasbench201' has 15,625; ask for 1 to 15,625"),
-        (15_626, 0, "15626 different .* 'nasbench201' has 15,625"),
-        (1, -1, "seed is -1; it must be an integer of at leas"),
-    ],
-)
-def test_what_cannot_be_drawn(num: int, seed: int, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        sample_genotypes(nasbench201_space(), num, seed)
+def test_negative_seed() -> None:
+    with pytest.raises(
+        ConfigError, match="seed is -1; it must be an integer of at leas"
+    ):
+        sample_genotypes(nasbench201_space(), 1, seed=-1)

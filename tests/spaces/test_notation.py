@@ -70,6 +70,10 @@ def test_json_round_trip(operations: tuple[str, ...]) -> None:
     assert Genotype.parse(SPACE, json.dumps(artefact)) == genotype(operations)
 
 
+def test_space_around_the_text() -> None:
+    assert Genotype.parse(SPACE, f"\n {TEXT}\n") == GENOTYPE
+
+
 @given(OPERATIONS, st.integers(0, 80), st.text(max_size=2))
 def test_every_change_of_a_string_is_another_architecture_or_refused(
     operations: tuple[str, ...], position: int, characters: str
@@ -92,6 +96,8 @@ def test_any_text_gives_a_genotype_error(text: str) -> None:
     [
         ("", 1),
         (TEXT.replace("+", ""), 1),
+        (TEXT[: TEXT.rindex("+")], 2),
+        (TEXT + "+|none~0|", 4),
         (TEXT + "+", 4),
         ("Genotype(cell=[('none', 0)])", 1),
     ],
@@ -105,7 +111,19 @@ def test_wrong_number_of_nodes(text: str, groups: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["", "|", "|none~0|none~1", " |none~0|none~1|", "|none~0|none~1|none~2|"]
+    "group",
+    [
+        "",
+        "|",
+        "|none~0|",
+        "none~0|none~1",
+        "|none~0|none~1",
+        "none~0|none~1|",
+        " |none~0|none~1|",
+        "|none~0|none~1|none~2|",
+        "|none~0||none~1|",
+        "||none~0|none~1||",
+    ],
 )
 def test_wrong_group(group: str) -> None:
     first, _, last = TEXT.split("+")
@@ -118,10 +136,18 @@ def test_wrong_group(group: str) -> None:
     "part",
     [
         "skip_connect~0",
+        "skip_connect~2",
+        "skip_connect~",
+        "skip_connect",
         "skip_connect~1~1",
         "skip_connect~01",
+        "skip_connect~-1",
+        "skip_connect~ 1",
+        "skip_connect ~1",
         "skip_connect~１",  # A full-width digit one, which `int` would read.
         "sep_conv_3x3~1",
+        "NONE~1",
+        "~1",
         "1~skip_connect",
         "",
     ],
@@ -132,6 +158,13 @@ def test_wrong_part(part: str) -> None:
         message
     )
     assert all(op in message for op in NASBENCH201_OPS)
+
+
+def test_order_of_the_sources() -> None:
+    message = refused(
+        TEXT.replace("nor_conv_1x1~0|skip_connect~1", "skip_connect~1|nor_conv_1x1~0")
+    )
+    assert "has 'skip_connect~1'; expected an operation and '~0', the" in message
 
 
 def test_long_text_is_cut() -> None:
@@ -154,10 +187,16 @@ def test_long_text_is_cut() -> None:
             "'max_pool_3x3'; allowed: none, skip_connect, nor_conv_1x1",
         ),
         ({"cell_concat": [1, 2, 3]}, r"concat \(1, 2, 3\) must be \(3,\), the last"),
+        ({"cell_concat": [2]}, r"concat \(2,\) must be \(3,\), the last node"),
         ({"cell_concat": [0]}, "must hold states of the nodes"),
+        ({"normal": []}, r"unknown fields \['normal'\]"),
     ],
 )
 def test_json_that_is_no_architecture(change: dict[str, Any], message: str) -> None:
     data = {**GENOTYPE.to_dict(), **change}
     with pytest.raises(GenotypeError, match=message):
         Genotype.parse(SPACE, json.dumps(data))
+
+
+def test_json_without_concat() -> None:
+    assert Genotype.parse(SPACE, json.dumps({"cell": GENES})) == GENOTYPE

@@ -8,8 +8,11 @@ from nas_jax.spaces import (
     DARTS_OPS,
     ROBUST_DARTS,
     Genotype,
+    SpaceMask,
+    darts_space,
     discretise,
     get_mask,
+    get_space,
     robust_darts,
 )
 
@@ -68,10 +71,24 @@ def test_size(name: str) -> None:
     assert mask.space.size(mask) == (180 * 2**8) ** 2 == 46_080**2
 
 
+@pytest.mark.parametrize("name", ["s1", "s2", "s3"])
+def test_masks_of_the_darts_space(name: str) -> None:
+    mask = robust_darts(name)
+    assert mask.space == darts_space()
+    assert SpaceMask.from_json(darts_space(), mask.to_json()) == mask
+
+
 def test_s2_lies_in_s3() -> None:
     assert robust_darts("s2") <= robust_darts("s3")
     assert not robust_darts("s3") <= robust_darts("s2")
     assert not robust_darts("s1") <= robust_darts("s3")
+
+
+def test_s4_is_a_space_of_its_own() -> None:
+    mask = robust_darts("s4")
+    assert mask == SpaceMask.full(darts_space(4, ("noise", "sep_conv_3x3")))
+    assert mask.space.name != darts_space().name
+    assert SpaceMask.from_json(mask.space, mask.to_json()) == mask
 
 
 def test_noise_can_be_selected() -> None:
@@ -84,7 +101,7 @@ def test_noise_can_be_selected() -> None:
     assert Genotype.parse(mask.space, str(genotype)) == genotype
 
 
-@pytest.mark.parametrize("name", ["s5", "darts"])
+@pytest.mark.parametrize("name", ["s5", "S1", "", "darts"])
 def test_unknown_name(name: str) -> None:
     with pytest.raises(MaskError) as error:
         robust_darts(name)
@@ -96,6 +113,15 @@ def test_get_mask_of_a_part(name: str) -> None:
     assert get_mask(name) == robust_darts(name)
     with pytest.raises(MaskError, match=f"num_nodes is 2, .* space '{name}' are fixed"):
         get_mask(name, 2)
+
+
+@pytest.mark.parametrize("name", ["darts", "nasbench201", "s4"])
+def test_get_mask_of_a_whole_space(name: str) -> None:
+    assert get_mask(name) == SpaceMask.full(get_space(name))
+
+
+def test_get_mask_of_a_small_darts_space() -> None:
+    assert get_mask("darts", 2) == SpaceMask.full(darts_space(2))
 
 
 def test_get_mask_of_an_unknown_name() -> None:

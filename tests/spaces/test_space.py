@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_jax.errors import MaskError
-from nas_jax.spaces import DARTS_OPS, CellSpec, SpaceMask, darts_space, get_space
+from nas_jax.spaces import (
+    DARTS_OPS,
+    CellSpec,
+    SearchSpace,
+    SpaceMask,
+    darts_space,
+    get_space,
+)
 
 SMALL = darts_space(2, ("none", "skip_connect", "sep_conv_3x3"))
 
@@ -89,6 +96,11 @@ def test_size_of_a_masked_space_by_brute_force(mask: SpaceMask) -> None:
     assert SMALL.size(mask) == inside
 
 
+def test_full_mask_does_not_change_the_size() -> None:
+    space = darts_space()
+    assert space.size(SpaceMask.full(space)) == space.size()
+
+
 def test_canonical_order_of_the_edges() -> None:
     normal, reduce = darts_space().cells
     assert (normal.name, reduce.name) == ("normal", "reduce")
@@ -111,6 +123,25 @@ def test_operations_in_canonical_order() -> None:
     assert operations[8] == ("normal", 1, "none")
     assert operations[14 * 8] == ("reduce", 0, "none")
     assert operations[-1] == ("reduce", 13, "dil_conv_5x5")
+
+
+def test_ops_are_darts_primitives() -> None:
+    assert DARTS_OPS == (
+        "none",
+        "max_pool_3x3",
+        "avg_pool_3x3",
+        "skip_connect",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+    )
+
+
+def test_equal_spaces_are_equal_and_hash_alike() -> None:
+    assert darts_space() == darts_space()
+    assert hash(darts_space()) == hash(darts_space())
+    assert darts_space() != darts_space(2)
 
 
 def test_variants_have_other_names() -> None:
@@ -146,3 +177,9 @@ def test_broken_cells_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         CellSpec("normal", 2, 1, edges, ops, edges_per_node=2)
+
+
+def test_space_of_one_cell_counts_by_hand() -> None:
+    # 2 edges with 2 signal operations each, both kept: 4 genotypes.
+    cell = CellSpec("only", 2, 1, ((0, 2), (1, 2)), ("a", "b"), edges_per_node=2)
+    assert SearchSpace("tiny", (cell,)).size() == 4

@@ -19,7 +19,7 @@ def test_loss_and_accuracy_by_hand() -> None:
     assert accuracy == 0.5
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
 def test_a_diverged_loss_names_stage_step_and_remedy(loss: float) -> None:
     with pytest.raises(DivergedError) as error:
         check_finite("search", 17, loss, "epoch 2 is saved")
@@ -27,6 +27,9 @@ def test_a_diverged_loss_names_stage_step_and_remedy(loss: float) -> None:
     for part in ("search", "step 17", str(loss), "epoch 2 is saved", "learning rate"):
         assert part in message
     assert isinstance(error.value, NasJaxError)
+
+
+def test_a_finite_loss_passes() -> None:
     check_finite("search", 17, 1e30, "")
 
 

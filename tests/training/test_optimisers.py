@@ -21,6 +21,16 @@ def test_the_cosine_moves_once_an_epoch_by_hand() -> None:
         assert float(schedule(step)) == pytest.approx(by_hand[step // 3], rel=1e-5)
 
 
+def test_the_cosine_of_the_last_epoch_is_not_yet_the_minimum() -> None:
+    # DARTS, 50 epochs: CosineAnnealingLR has moved 49 times in the last epoch.
+    _, schedule = sgd_cosine(0.025, 50 * 7, steps_per_epoch=7, minimum=0.001)
+    last = 0.001 + 0.024 * (1 + math.cos(math.pi * 49 / 50)) / 2
+    assert float(schedule(0)) == pytest.approx(0.025, rel=1e-6)
+    assert float(schedule(6)) == pytest.approx(0.025, rel=1e-6)
+    assert float(schedule(350 - 1)) == pytest.approx(last, rel=1e-4)
+    assert last > 0.001
+
+
 def test_sgd_against_numpy() -> None:
     steps, per_epoch, rate, minimum = 6, 2, 0.5, 0.1
     momentum, decay, clip = 0.9, 0.1, 1.0
@@ -79,3 +89,11 @@ def test_alpha_adam_by_hand() -> None:
     second = 0.999 * 0.016 + 0.001 * 0.0025
     expected = 1.9 - 0.1 * 1.3 / (math.sqrt(second / (1 - 0.999**2)) + 1e-8)
     np.testing.assert_allclose(alpha, [expected], rtol=1e-5)
+
+
+def test_alpha_adam_defaults_are_those_of_darts() -> None:
+    # Without a gradient the penalty alone moves an alpha, by the learning rate.
+    optimiser = alpha_adam()
+    alpha = jnp.array([2.0, -2.0, 0.0])
+    updates, _ = optimiser.update(jnp.zeros(3), optimiser.init(alpha), alpha)
+    np.testing.assert_allclose(updates, [-3e-4, 3e-4, 0.0], rtol=1e-4)

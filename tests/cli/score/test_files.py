@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nas_jax.cli.score.files import read_accuracies, read_architectures
-from nas_jax.errors import DataError
+from nas_jax.errors import ConfigError, DataError, GenotypeError
 from nas_jax.scoring.sampling import sample_genotypes
 from nas_jax.spaces import (
     Genotype,
@@ -67,6 +67,27 @@ def test_bad_files(tmp_path: Path, name: str, text: str, expected: str) -> None:
     assert f"{tmp_path}/{expected}" in str(caught.value)
 
 
+def test_bad_csv_column_missing_file_and_binary_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"arch\n{FIRST}\n")
+    with pytest.raises(ConfigError, match="no column 'arch_str'; allowed: arch. "):
+        read(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="cannot read .*b.txt: No such file"):
+        read(tmp_path / "b.txt")
+    (tmp_path / "c.txt").write_bytes(gzip.compress(FIRST.encode()))
+    with pytest.raises(DataError, match="cannot read .*c.txt as utf-8: invalid"):
+        read(tmp_path / "c.txt")
+
+
+def test_what_cannot_be_scored_is_named_by_its_line(tmp_path: Path) -> None:
+    def refuse(genotype: Genotype) -> None:
+        if str(genotype) == SECOND:
+            raise GenotypeError("too good")
+
+    (tmp_path / "a.txt").write_text(f"{FIRST}\n{SECOND}\n")
+    with pytest.raises(DataError, match="a.txt, line 2: too good"):
+        read_architectures(str(tmp_path / "a.txt"), WHOLE, refuse)
+
+
 def test_a_part_of_a_space_has_no_other_operations(tmp_path: Path) -> None:
     (inside,) = sample_genotypes(get_mask("s2"), 1, seed=0)
     outside = str(inside).replace("sep_conv_3x3", "sep_conv_5x5")
@@ -86,6 +107,15 @@ def test_accuracies_are_matched_by_architecture(tmp_path: Path) -> None:
     names = [SECOND, "missing", THIRD]
     found = read_accuracies(str(file), "test", SPACE, names)
     np.testing.assert_array_equal(found, [2.0, np.nan, 3.5])
+
+
+def test_tables_without_an_accuracy(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(f"arch_str,test\n{THIRD},3\n{FIRST},\n")
+    with pytest.raises(ConfigError, match="has no column 'tset'; allowed: arch_str, t"):
+        read_accuracies(str(file), "tset", SPACE, [FIRST])
+    with pytest.raises(DataError, match="no 'test' of any of the 2 architectures"):
+        read_accuracies(str(file), "test", SPACE, [FIRST, SECOND])
 
 
 DARTS_V2 = (
@@ -121,6 +151,15 @@ def test_accuracies_of_genotypes_listed_otherwise(
     assert found.tolist() == [97.24]
 
 
+def test_table_with_an_architecture_listed_in_two_ways(tmp_path: Path) -> None:
+    rows = f'"{DARTS_V2}",97.24\nother,1\n"V2 = {BY_SOURCE}",97.3\n'
+    (tmp_path / "t.csv").write_text(f"arch_str,test\n{rows}")
+    with pytest.raises(
+        DataError, match="t.csv, rows 1 and 3 below the header: the sam"
+    ):
+        read_accuracies(str(tmp_path / "t.csv"), "test", darts_space(), [DARTS_V2])
+
+
 def test_genotypes_as_they_are_pasted(tmp_path: Path) -> None:
     genotypes = sample_genotypes(darts_space(), 4, seed=0)
     nested = genotypes[2].to_dict()
@@ -136,3 +175,11 @@ def test_genotypes_as_they_are_pasted(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\ufeff" + "\n".join(texts), encoding="utf-8")
     found = read_architectures(str(tmp_path / "a.txt"), DARTS, lambda g: None)
     assert found == genotypes
+
+
+def test_genotype_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
+    broken = DARTS_V2.replace("], ", "],\n")[:-1]
+    for behind in ("", f"\n{BY_SOURCE}\n"):
+        (tmp_path / "a.txt").write_text(f"\n{broken}{behind}")
+        with pytest.raises(DataError, match="a.txt, line 2: not a genotype"):
+            read_architectures(str(tmp_path / "a.txt"), DARTS, lambda g: None)

@@ -38,7 +38,9 @@ def mistake(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> st
     ("flags", "expected"),
     [
         (["--space=nasbench101"], "flag --space=nasbench101: value should be one of <"),
+        (["--num=0"], "flag --num=0: 0 is not a positive integer"),
         (["--seed=4294967296"], "--seed is 4294967296: it must be from 0 to 2**32 - 1"),
+        (["--batch_size=many"], "flag --batch_size=many: "),
         (["--workdir=w"], "--workdir: score writes no workdir; give --json=FILE"),
         (["--archs=a", "--num=3"], "--num and --archs both say which architectures"),
         (["--table=t.csv"], "--table and --target go together"),
@@ -46,7 +48,12 @@ def mistake(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> st
         (["--memory_budget=8GiB", "--width=2"], "--memory_budget chooses the width, a"),
         (["--memory_budget=much"], "'much' is no number of bytes; give 16GiB"),
         (["--json=no/r.json"], "--json=no/r.json: create its folder first"),
+        (["--json=sub"], "--json=sub is a folder; name a file in it"),
         (["--json=r", "--csv=r"], "--csv r is the file that --json reads"),
+        (
+            ["--table=t.csv", "--target=test", "--plots=no/plots"],
+            "--plots=no/plots: create its folder first",
+        ),
         (
             ["--table=t.csv", "--target=test", "--plots=t.csv"],
             "--plots=t.csv is a file; name a folder",
@@ -55,6 +62,7 @@ def mistake(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> st
         (["--proxies=nwto"], "unknown proxy 'nwto'; allowed: epe_nas, fisher, flops"),
         (["--num=15626"], "15626 different architectures are wanted, but space 'nasb"),
         (["--archs=bad.txt"], "bad.txt, line 2: not an architecture of cell 'cell'"),
+        (["--archs=t.csv", "--space=darts"], "t.csv, row 1 below the header: not a ge"),
         (["--batch_size=1438"], "--batch_size is 1438, but there are 1437 training im"),
         (
             ["--table=t.csv", "--target=accuracy"],
@@ -64,6 +72,7 @@ def mistake(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> st
             ["--table=t.csv", "--target=test", "--num=1", "--seed=5"],
             "t.csv has no 'test' of any of the 1 architectures to score",
         ),
+        (["--json=t.csv"], "--json=t.csv is there, but it is no result of nas-jax sc"),
     ],
 )
 def test_mistakes(
@@ -100,3 +109,15 @@ def test_genotypes_that_the_networks_do_not_have(
     file.write_text(f"{genotype}\n{other}\n")
     error = mistake(tmp_path, capsys, "--space=darts", f"--archs={file}")
     assert error.startswith(f"{file}, line 2: cell 'normal' concatenates")
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert score.main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    for flag in (
+        *("space", "proxies", "num", "archs", "seed", "channels", "cells"),
+        *("batch_size", "json", "csv", "chunk", "width", "memory_budget", "table"),
+        *("target", "plots"),
+    ):
+        assert f"  --{flag}=VALUE\n" in printed
+    assert "--config=FILE" in printed

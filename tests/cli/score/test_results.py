@@ -70,6 +70,15 @@ def test_rows_and_failed_scores(tmp_path: Path) -> None:
     np.testing.assert_array_equal(made.scores()["one"], [0.1, np.nan])
 
 
+@pytest.mark.parametrize("number", [3e-45, 16777217.0, 1 / 3, -1.17549435e-38, 3e38])
+def test_text_of_a_number_is_that_float32(tmp_path: Path, number: float) -> None:
+    made = results(tmp_path)
+    made.add(np.full((1, 2), number, np.float32))
+    made.write()
+    stored = written(tmp_path)["rows"][0]["scores"]["one"]
+    assert np.float32(stored) == np.float32(number)
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     # As a scorer gives them: a float32 in a float64 array, and two true float64.
@@ -115,8 +124,10 @@ def test_going_on(tmp_path: Path) -> None:
     ("changed", "expected"),
     [
         ({"space": "other"}, 'settings: space: "toy", now "other". Name another file'),
+        ({"proxies": ["one"]}, 'proxies: ["one", "two"], now ["one"]. Name another'),
         # A digest only says that something is other: not where more is known.
         ({"space": "o", "batch_sha256": "c"}, 'settings: space: "toy", now "o". Name'),
+        ({"num_classes": 5}, "num_classes: 10, now 5. Name another"),
         ({"batch_sha256": "c"}, "other settings: the images are others. Name another"),
         ({"architectures_sha256": "c"}, "settings: the architectures are others. Name"),
     ],
